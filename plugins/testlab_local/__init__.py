@@ -1,0 +1,1 @@
+"""The provider local: targets on this machine, without root."""

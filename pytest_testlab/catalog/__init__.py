@@ -1,0 +1,1 @@
+"""The catalog: entries read from testlab.toml, as pytest nodes."""

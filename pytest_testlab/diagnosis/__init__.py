@@ -1,0 +1,1 @@
+"""Bundles: sections, redaction, classifier, headline."""

@@ -1,0 +1,98 @@
+"""Every error that the lab raises on purpose.
+
+`UsageError` is the user's to mend: one line, no traceback, exit 2 from `testlab` and 4 from pytest.
+`InfraError` is the lab's or the server's fault: a test that meets it ends as `error`, class `infra`.
+`StageFailure` and its kinds are what a test of the catalog can die of; they carry fields, because the
+classifier decides on facts and not on text.
+"""
+
+from __future__ import annotations
+
+
+class TestlabError(Exception):
+    """The root of every error raised by the lab on purpose."""
+
+    __test__ = False
+
+
+class UsageError(TestlabError):
+    """Something that the user can mend; its text is one line that says how."""
+
+
+class InfraError(TestlabError):
+    """The server, SSH, the provider, the network or the lab itself is at fault."""
+
+
+class NotBlankError(InfraError):
+    """A server could not be proven blank; no test may run on it."""
+
+
+class StageFailure(TestlabError):
+    """A stage of a test failed; the subclass says at which hop, its fields say how."""
+
+
+class BuildFailed(StageFailure):
+    """A build command ended with an error by itself."""
+
+    def __init__(self, command: str, exit_code: int) -> None:
+        super().__init__(f"build command failed with exit code {exit_code}: {command}")
+        self.command = command
+        self.exit_code = exit_code
+
+
+class DeployFailed(StageFailure):
+    """The platform failed before the app was to run, outside the build commands."""
+
+    def __init__(self, step: str, message: str) -> None:
+        super().__init__(f"{step}: {message}")
+        self.step = step
+
+
+class DeadlinePassed(StageFailure):
+    """A deadline passed. `hop` names where: `build`, `ready`, `check`, `command`, `script`."""
+
+    def __init__(self, hop: str, seconds: float, waiting_for: str) -> None:
+        super().__init__(f"no {waiting_for} within {seconds:g} s")
+        self.hop = hop
+        self.seconds = seconds
+        self.waiting_for = waiting_for
+
+
+class NotReady(StageFailure):
+    """The front door never gave an answer below 500 for the app within its time.
+
+    `status` is the last status seen there, None where there was no answer at all.
+    """
+
+    def __init__(self, path: str, seconds: float, status: int | None, say: str) -> None:
+        super().__init__(f"GET {path} through the front door: {say}, for {seconds:g} s")
+        self.path = path
+        self.seconds = seconds
+        self.status = status
+
+
+class CheckFailed(StageFailure):
+    """A check got an answer that is not what it says. `step` counts from 1."""
+
+    def __init__(
+        self,
+        step: int,
+        name: str,
+        expected: str,
+        got: str,
+        status: int | None = None,
+        deadline_s: float | None = None,
+    ) -> None:
+        super().__init__(f"check {step} ({name}): expected {expected}, got {got}")
+        self.step = step
+        self.name = name
+        self.expected = expected
+        self.got = got
+        self.status = status
+        """The HTTP status of the last answer; None when the check isn't an HTTP check or got no answer."""
+        self.deadline_s = deadline_s
+        """Set when the check ended because its time was up without any answer (seconds)."""
+
+
+class RequirementMissing(TestlabError):
+    """The target lacks something that an entry requires; the test is skipped with this text."""

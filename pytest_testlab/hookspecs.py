@@ -1,0 +1,56 @@
+"""Every hook that a plugin of the lab can implement.
+
+Plugins register under the entry-point group `testlab`, or sit in a `conftest.py` of the catalog. The built-in
+providers, platforms, sections and rules come through the same hooks. Each hook is called once a session unless it says
+otherwise, and returning None means "nothing from me".
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable, Mapping
+
+import pluggy
+
+from pytest_testlab.model import Deployment, Section
+from pytest_testlab.options import Settings
+from pytest_testlab.protocols import Platform, Provider, RedactionShape, Rule, Target
+
+PROJECT = "testlab"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def testlab_providers() -> Mapping[str, Callable[[Settings], Provider]] | None:
+    """Offer providers by name; called when a session starts, and the factory only for the one that was asked for."""
+
+
+@hookspec
+def testlab_platforms() -> Mapping[str, Callable[[Settings], Platform]] | None:
+    """Offer platforms by name; called in each process that runs tests."""
+
+
+@hookspec
+def testlab_sections(target: Target, deployment: Deployment | None) -> Iterable[Section] | None:
+    """Add sections to every bundle; called after each attempt. `deployment` is None when there was no deploy yet."""
+
+
+@hookspec
+def testlab_classifiers() -> Iterable[Rule] | None:
+    """Add rules to the classifier; called in each process that runs tests."""
+
+
+@hookspec
+def testlab_redactors() -> Iterable[RedactionShape] | None:
+    """Add shapes of secrets to mask; called in each process that runs tests."""
+
+
+@hookspec
+def testlab_run_finished(run: str, state: str, counts: Mapping[str, int]) -> None:
+    """Learn that a run was closed and is in the store; called in the controller, `counts` by status."""
+
+
+@hookspec
+def testlab_commands() -> Iterable[Callable[[argparse._SubParsersAction[argparse.ArgumentParser]], None]] | None:
+    """Add commands to `testlab`; each callable adds its parser and sets `handler`, called with the parsed arguments."""

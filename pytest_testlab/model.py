@@ -1,0 +1,403 @@
+"""The words of the lab as types: what is tested, where, and what came of it.
+
+Frozen, keyword-only, and made of plain values, so that anything here can be compared, journaled and sent to a worker.
+Times are seconds; moments are aware datetimes in UTC.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+
+class Status(StrEnum):
+    """What came of a test. `error` is an infrastructure fault and stands outside every rate."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    ERROR = "error"
+    SKIPPED = "skipped"
+    BLOCKED = "blocked"
+    FLAKY = "flaky"
+    SHED = "shed"
+    NOT_RUN = "not_run"
+
+
+class FailureClass(StrEnum):
+    """Why a test failed, in order of precedence: where several fit, the first wins."""
+
+    INFRA = "infra"
+    BUILD_FAILURE = "build-failure"
+    DEPLOY_FAILURE = "deploy-failure"
+    ADDON_UNREACHABLE = "addon-unreachable"
+    APP_CRASH = "app-crash"
+    APP_ERROR = "app-error"
+    PROXY_502 = "proxy-502"
+    TIMEOUT = "timeout"
+    CHECK_FAILED = "check-failed"
+    INDETERMINATE = "indeterminate"
+
+
+class Priority(StrEnum):
+    """How much a test matters when the night gets tight; P0 is never shed."""
+
+    P0 = "P0"
+    P1 = "P1"
+    P2 = "P2"
+
+
+class Suite(StrEnum):
+    """The four kinds of tests of a catalog."""
+
+    APPS = "apps"
+    DEMOS = "demos"
+    TUTORIALS = "tutorials"
+    PLATFORM = "platform"
+
+
+class Stage(StrEnum):
+    """What a test of an entry does; a later stage is blocked when an earlier one failed."""
+
+    INSTALL = "install"
+    CHECK = "check"
+
+
+# --- the catalog -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecretRef:
+    """A secret by reference: TESTLAB_SECRET_<NAME>, or the file of that name in `testlab_secrets_dir`."""
+
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generated:
+    """A value made anew for each deploy, `length` letters and digits."""
+
+    length: int
+
+
+EnvValue = str | SecretRef | Generated
+
+
+@dataclass(frozen=True, kw_only=True)
+class Requirement:
+    """A tool that must be on the target, e.g. `python3>=3.11`."""
+
+    tool: str
+    specifier: str = ""
+    """A PEP 440 specifier; empty = any version."""
+
+    def __str__(self) -> str:
+        return self.tool + self.specifier
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """When an app counts as up: any answer below 500 on `http`, through the front door, within `within_s`."""
+
+    http: str = "/"
+    within_s: float = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpCheck:
+    """A request through the front door and what its answer must hold."""
+
+    name: str
+    path: str
+    method: str = "GET"
+    status: int | None = None
+    contains: str | None = None
+    json: Mapping[str, Any] = field(default_factory=dict)
+    """Dotted path → the value that must stand there."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Header → text that its value must contain."""
+    within_s: float = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScriptCheck:
+    """A script on the lab host; exit code 0 is a pass. `script` is relative to the entry's folder."""
+
+    name: str
+    script: PurePosixPath
+    within_s: float | None = None
+    """None = what is left of the test's own timeout."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandCheck:
+    """A command on the target, in the app's folder and environment."""
+
+    name: str
+    command: str
+    exit_code: int = 0
+    stdout: str | None = None
+    """Text that the standard output must contain."""
+    within_s: float | None = None
+
+
+Check = HttpCheck | ScriptCheck | CommandCheck
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One `testlab.toml`: an app or a demo, as its author wrote it."""
+
+    name: str
+    suite: Suite
+    file: Path
+    """The absolute path of its testlab.toml; its folder is what gets uploaded."""
+    priority: Priority = Priority.P1
+    tags: tuple[str, ...] = ()
+    owner: str | None = None
+    timeout_s: float = 600.0
+    """Of each test of the entry."""
+    requires: tuple[Requirement, ...] = ()
+    addons: tuple[str, ...] = ()
+    expects_failure: FailureClass | None = None
+    build: tuple[str, ...] = ()
+    command: str | None = None
+    """What runs, by `sh -c`, with PORT set; None = a static site."""
+    static: PurePosixPath | None = None
+    """The folder to serve, relative to the entry's; None = `command` runs."""
+    ready: Ready = Ready()
+    env: Mapping[str, EnvValue] = field(default_factory=dict)
+    checks: tuple[Check, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """The entry's own folder."""
+        return self.file.parent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Application:
+    """An entry about to be deployed: its effective environment and the nonce that makes its host name unguessable."""
+
+    entry: Entry
+    nonce: str
+    env: Mapping[str, str] = field(default_factory=dict)
+    """The entry's [env] with its secrets in clear; never journaled. Addons add theirs on the platform."""
+    secret_values: frozenset[str] = frozenset()
+    """Values of `env` that must be masked wherever they turn up."""
+
+    @property
+    def name(self) -> str:
+        """The entry's name."""
+        return self.entry.name
+
+    @property
+    def host(self) -> str:
+        """The host name that the front door knows this deploy by; no name server does."""
+        return f"{self.entry.name}-{self.nonce}.testlab.internal"
+
+
+def new_nonce() -> str:
+    """Twelve hexadecimal digits, fresh for each deploy."""
+    return secrets.token_hex(6)
+
+
+# --- servers and targets ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerRequest:
+    """What a run asks of a provider for one slot of its pool."""
+
+    run: str
+    slot: int
+    image: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SshAddress:
+    """How a server is reached. Keys are text, in OpenSSH's formats; the host's is pinned, never trusted on first use."""
+
+    host: str
+    port: int
+    user: str
+    private_key: str = field(repr=False)
+    host_key: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """A machine, or what stands for one, that a provider made."""
+
+    name: str
+    provider: str
+    epoch: int = 0
+    """Counts blankings: what was handed out under an older epoch no longer counts."""
+    ssh: SshAddress | None = None
+    """None where no SSH leads there (the memory provider)."""
+    image: str | None = None
+    isolation: str = ""
+    """What separates it from the lab host, in words a person reads: "no isolation", "own kernel"."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """What the provider knows and a platform may use: `root` (working folder), `ports` ("20000-20049"), `user`."""
+    proof: Mapping[str, str] = field(default_factory=dict)
+    """How blankness was proven, recorded with the run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandResult:
+    """What a command on a target came to."""
+
+    exit_code: int | None
+    """None when its deadline passed; the command and its children were killed on the target then."""
+    stdout: bytes
+    stderr: bytes
+    seconds: float
+
+    @property
+    def timed_out(self) -> bool:
+        """Whether the deadline passed."""
+        return self.exit_code is None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrontDoor:
+    """Where users come in on a target, as the lab reaches it."""
+
+    host: str
+    port: int
+    scheme: Literal["http", "https"] = "http"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment:
+    """An app that a platform put, or began to put, on a target."""
+
+    app: Application
+    front_door: FrontDoor
+    folder: str
+    """The absolute path on the target of the app's folder: the working directory of its commands."""
+    port: int | None
+    """What PORT says; None for a static site."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """The app's whole effective environment, addons included."""
+    secret_values: frozenset[str] = frozenset()
+    """Whatever of `env` must be masked: the app's own, and what the platform generated."""
+    addons: Mapping[str, str] = field(default_factory=dict)
+    """Addon → the address at which the app is told to find it (a URL; may be overridden by the entry)."""
+    data: Mapping[str, str] = field(default_factory=dict)
+    """The platform's own notes."""
+
+    @property
+    def url(self) -> str:
+        """The app's address as a user would type it; the name is known to the lab only."""
+        return f"{self.front_door.scheme}://{self.app.host}"
+
+
+# --- bundles ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """One part of a bundle, to be collected: either `script` (on the target) or `content` (the lab's own record).
+
+    `script` is a fragment of POSIX sh. It prints the section on standard output, of which the last `tail_bytes` are
+    kept. To say that there is nothing to show it calls `absent "why"`, a function that the collector defines, which
+    ends the fragment.
+    """
+
+    name: str
+    source: str
+    """For people: the file, the command, or the lab's own record that it comes from."""
+    script: str | None = None
+    content: bytes | None = None
+    absent: str | None = None
+    """Known beforehand: why there is nothing."""
+    tail_bytes: int = 65_536
+    timeout_s: int = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectedSection:
+    """One part of a bundle, collected, bounded and redacted."""
+
+    name: str
+    source: str
+    text: bytes
+    size: int
+    """Bytes at the source, before the tail bound."""
+    absent: str | None = None
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the beginning was cut off."""
+        return self.absent is None and self.size > len(self.text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """The class of a failure, the rule that decided it, and the lines that prove it."""
+
+    failure_class: FailureClass
+    rule: str
+    """`<class>/<what fired>`, e.g. `proxy-502/front-door-5xx-inside-ok`."""
+    say: str
+    """One sentence that names the cause."""
+    lines: tuple[str, ...] = ()
+    """The decisive evidence, most telling first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """All that was kept of one attempt at one test."""
+
+    sections: tuple[CollectedSection, ...]
+    verdict: Verdict | None
+    """None when nothing failed."""
+    headline: tuple[str, ...]
+    """At most 12 lines."""
+    redacted: int
+    """Spans that were masked."""
+
+
+# --- runs ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """What a run was: recorded before anything else of it."""
+
+    run: str
+    mode: str
+    trigger: str
+    """`scheduled-nightly`, `cli:<user>`, `web:<user>`, `api:<name of the token>`."""
+    actor: str
+    platform: str
+    provider: str
+    image: str
+    branch: str
+    sha: str
+    """Commit of the catalog's checkout; empty where there is none."""
+    dirty: bool
+    runner_version: str
+    pool: int
+    budget_s: float
+    started_at: dt.datetime
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """Each source's ref, by name."""
+
+    @property
+    def lane(self) -> str:
+        """Runs of one lane can be compared."""
+        return "/".join((self.mode, self.branch or "-", self.platform, self.provider, self.image or "-"))
+
+
+def new_run_id(now: dt.datetime) -> str:
+    """A run's name: sorts by time, can be typed, e.g. `20261121-0231-k3f9`."""
+    letters = "abcdefghjkmnpqrstuvwxyz23456789"
+    return f"{now:%Y%m%d-%H%M}-" + "".join(secrets.choice(letters) for _ in range(4))

@@ -1,0 +1,165 @@
+"""Every setting of the lab, once: flag, ini key, environment name, default and help come from this list.
+
+A flag wins over the environment, which wins over the ini file. This module is read in every pytest of the environment,
+so it imports nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pytest_testlab.errors import UsageError
+
+PRIORITIES = ("P0", "P1", "P2")
+SUITES = ("apps", "demos", "tutorials", "platform")
+MODES = ("cli", "nightly")
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of `90`, `90s`, `10m`, `6h`; raises `ValueError` with what is allowed."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h)?", text.strip())
+    if match is None or float(match[1]) <= 0:
+        raise ValueError(f"{text!r} is not a duration; allowed: a number above 0 with s, m or h, e.g. 90s, 10m, 6h")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600, None: 1}[match[2]]
+
+
+def _pool(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 64:
+        raise ValueError(f"{text!r} is not a pool size; allowed: 1 to 64")
+    return int(text)
+
+
+def _one_of(*allowed: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(f"{text!r} is unknown; allowed: {', '.join(allowed)}")
+        return text
+
+    return parse
+
+
+def _some_of(*allowed: str) -> Callable[[str], tuple[str, ...]]:
+    def parse(text: str) -> tuple[str, ...]:
+        wanted = tuple(part.strip() for part in text.split(",") if part.strip())
+        for part in wanted or (text,):
+            _one_of(*allowed)(part)
+        return wanted
+
+    return parse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """One setting."""
+
+    name: str
+    help: str
+    metavar: str
+    parse: Callable[[str], Any] = str
+    default: str | None = None
+    flag: bool = True
+    """False: set by ini key and environment only."""
+    env: str | None = None
+    """The environment's name for it, where that isn't TESTLAB_<NAME>."""
+    secret: bool = False
+    """Taken out of the environment before anything is started."""
+
+    @property
+    def flag_name(self) -> str:
+        """`--testlab-max-pool`."""
+        return "--testlab-" + self.name.replace("_", "-")
+
+    @property
+    def dest(self) -> str:
+        """`testlab_max_pool`: pytest's own name for it, and the ini key."""
+        return "testlab_" + self.name
+
+    @property
+    def env_name(self) -> str:
+        """`TESTLAB_MAX_POOL`."""
+        return self.env or "TESTLAB_" + self.name.upper()
+
+
+OPTIONS: tuple[Option, ...] = (
+    Option(name="pool", metavar="N", parse=_pool, default="1", help="how many targets to run on at once"),
+    Option(
+        name="provider",
+        metavar="P",
+        default="local",
+        help="who makes the servers: local, memory, or a plugin's",
+    ),
+    Option(name="platform", metavar="P", help="what puts apps on them: procfile (default), memory, or a plugin's"),
+    Option(name="image", metavar="I", default="", help="the image that servers are made from, where there is one"),
+    Option(name="suite", metavar="S", parse=_some_of(*SUITES), help="only these suites: " + ",".join(SUITES)),
+    Option(name="priority", metavar="P0,P1", parse=_some_of(*PRIORITIES), help="only entries of these priorities"),
+    Option(
+        name="budget",
+        metavar="6h",
+        parse=parse_duration,
+        default="6h",
+        help="stop giving out tests after this",
+    ),
+    Option(name="mode", metavar="M", parse=_one_of(*MODES), default="cli", help="cli (default) or nightly"),
+    Option(name="branch", metavar="B", help="the branch to record; default: the checkout's own"),
+    Option(
+        name="db",
+        metavar="URL",
+        env="TESTLAB_DATABASE_URL",
+        secret=True,
+        help="the PostgreSQL store; default: an embedded one below TESTLAB_HOME",
+    ),
+    Option(name="home", metavar="DIR", flag=False, help="where runs, bundles and the embedded store are kept"),
+    Option(name="secrets_dir", metavar="DIR", flag=False, help="a folder with a file for each secret of an entry"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The settings of one session, parsed. Fields are named as the options are."""
+
+    pool: int = 1
+    provider: str = "local"
+    platform: str | None = None
+    image: str = ""
+    suite: tuple[str, ...] | None = None
+    priority: tuple[str, ...] | None = None
+    budget: float = 6 * 3600.0
+    """Seconds."""
+    mode: str = "cli"
+    branch: str | None = None
+    db: str | None = dataclasses.field(default=None, repr=False)
+    home: str | None = None
+    secrets_dir: str | None = None
+
+
+def resolve(
+    flags: Mapping[str, str | None],
+    ini: Mapping[str, str | None],
+    environ: Mapping[str, str] | None = None,
+) -> Settings:
+    """Settings from flags, environment and ini file, in this order; raises `UsageError` naming the culprit.
+
+    `flags` and `ini` are by option name; None or "" = not given.
+    """
+    environ = os.environ if environ is None else environ
+    values: dict[str, Any] = {}
+    for option in OPTIONS:
+        sources = (
+            (option.flag_name, flags.get(option.name)),
+            (option.env_name, environ.get(option.env_name)),
+            (f"{option.dest} in the ini file", ini.get(option.name)),
+            ("the default", option.default),
+        )
+        for where, text in sources:
+            if text:
+                try:
+                    values[option.name] = option.parse(text)
+                except ValueError as error:
+                    raise UsageError(f"{where}: {error}") from None
+                break
+    return Settings(**values)

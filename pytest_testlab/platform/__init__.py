@@ -1,0 +1,1 @@
+"""The procfile platform: a build, a supervised process, an nginx vhost."""

@@ -1,0 +1,157 @@
+"""The seams: what a provider, a target and a platform must be able to do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from pytest_testlab.evidence import Evidence
+from pytest_testlab.model import (
+    Application,
+    CommandResult,
+    Deployment,
+    FailureClass,
+    Section,
+    Server,
+    ServerRequest,
+    Verdict,
+)
+
+
+class Target(Protocol):
+    """A server with a line to it. Every call is bounded in time; a lost line raises `InfraError`."""
+
+    server: Server
+
+    def run(
+        self,
+        script: str,
+        *,
+        timeout_s: float,
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> CommandResult:
+        """Run a POSIX sh script on the target and return what it came to.
+
+        At the deadline the script and all it started are killed *on the target*, and `exit_code` is None.
+        Neither the script nor the values of `env` show in the target's process list. The environment is built from
+        an allow-list; nothing of the lab's own leaks into it.
+        """
+        ...
+
+    def upload(self, folder: Path, destination: str, *, timeout_s: float = 120.0) -> None:
+        """Copy a folder's content to a new folder on the target through one tar pipe."""
+        ...
+
+    def close(self) -> None:
+        """End the line; may be called twice."""
+        ...
+
+
+class Provider(Protocol):
+    """Makes servers. Every call is bounded in time and safe to repeat."""
+
+    name: str
+    blank_between_units: bool
+    """Whether a server must be blanked and proven before each unit, because nothing else separates units."""
+
+    def create(self, request: ServerRequest) -> Server:
+        """Make the server of a slot, blank; raises `InfraError` with the reason."""
+        ...
+
+    def blank(self, server: Server) -> Server:
+        """Return the server under a new epoch, proven blank; raises `NotBlankError` rather than hand over a used one."""
+        ...
+
+    def destroy(self, server: Server) -> None:
+        """Remove the server and all that runs on it; gone already = done."""
+        ...
+
+    def owned(self) -> Iterable[Server]:
+        """Every server that this provider's runs left alive, by label and never by memory."""
+        ...
+
+    def console(self, server: Server) -> str | None:
+        """Whatever is left to read when SSH is not; None when there is nothing."""
+        ...
+
+    def connect(self, server: Server) -> Target:
+        """Open a line to a server; raises `InfraError`. Called in the process that runs the tests."""
+        ...
+
+
+class Observer(Protocol):
+    """Takes down what the lab sees while it works on one attempt: phases and transcripts, bounded."""
+
+    def phase(self, name: str) -> AbstractContextManager[None]:
+        """Time a phase (`upload`, `build`, `deploy`, `ready`, `check`…); phases of one name add up."""
+        ...
+
+    def write(self, section: str, text: str | bytes) -> None:
+        """Append to the lab's own record of a section (`build`, `deploy`, `http`)."""
+        ...
+
+
+class Platform(Protocol):
+    """Puts apps on a target and brings its front door."""
+
+    name: str
+
+    def install(self, target: Target, observe: Observer) -> Mapping[str, str]:
+        """Make a blank target ready to take apps; returns what was installed, for the provenance.
+
+        Raises `InfraError`. Safe to repeat.
+        """
+        ...
+
+    def place(self, target: Target, app: Application) -> Deployment:
+        """Decide where an app goes and what it is told, without touching the target."""
+        ...
+
+    def deploy(self, target: Target, deployment: Deployment, observe: Observer) -> None:
+        """Upload, build and start an app, and open its front door; doesn't wait until it answers.
+
+        Raises `BuildFailed`, `DeployFailed`, `DeadlinePassed` or `InfraError`.
+        """
+        ...
+
+    def listens(self, target: Target, deployment: Deployment) -> str | None:
+        """Whether what answers for the app descends from this deploy: None if so, else the reason why not."""
+        ...
+
+    def sections(self, target: Target, deployment: Deployment) -> list[Section]:
+        """The platform's own sections of a bundle: its logs, its front door's."""
+        ...
+
+    def probe(self, target: Target, deployment: Deployment) -> Section:
+        """The section `proxy-probe`: a script that prints probe lines (docs/reference/probe-lines.md)."""
+        ...
+
+    def destroy(self, target: Target, deployment: Deployment) -> None:
+        """Remove an app and all that its deploy made; raises `InfraError` if something stays behind."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class RedactionShape:
+    """A known shape of secrets. `pattern` runs only on text that holds one of `words`."""
+
+    name: str
+    words: tuple[bytes, ...]
+    """Literal lower-case words, one of which every match has on its line."""
+    pattern: re.Pattern[bytes]
+    """Its group `secret` is what gets masked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """One rule of the classifier. Rules of an earlier class come first, then those registered first."""
+
+    name: str
+    failure_class: FailureClass
+    decide: Callable[[Evidence], Verdict | None]
+    """Returns the verdict if the rule fits; facts before text."""

@@ -1,0 +1,1 @@
+"""The journal, and the recorder that drains it into the store."""

@@ -1,0 +1,184 @@
+"""What the store's reads return: the shapes that the command line, the pages and the API show.
+
+Moments are aware datetimes in UTC; durations are seconds. `status` and `failure_class` are the plain words of
+`pytest_testlab.model`, so that a newer store can be read by an older program.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunView:
+    """A run as a line of a list."""
+
+    run: str
+    mode: str
+    lane: str
+    trigger: str
+    actor: str
+    branch: str
+    sha: str
+    dirty: bool
+    platform: str
+    provider: str
+    image: str
+    runner_version: str
+    pool: int
+    budget_s: float
+    started_at: dt.datetime
+    finished_at: dt.datetime | None
+    state: str
+    """`running`, `finished`, `interrupted` or `aborted`."""
+    say: str
+    """Why, when it was interrupted or aborted; else empty."""
+    exit_code: int | None
+    planned: int
+    """How many tests were selected."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """Status → tests."""
+    phases: Mapping[str, float] = field(default_factory=dict)
+    """Phase of the run → seconds."""
+    projected_s: float | None = None
+    """The makespan projected at the plan; None when nothing was known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetView:
+    """A target of a run, as last heard of."""
+
+    slot: int
+    name: str
+    state: str
+    """`provisioning`, `ready`, `busy`, `blanking`, `lost`, `gone`."""
+    say: str
+    at: dt.datetime
+    test: str | None = None
+    """What runs on it now."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultView:
+    """The last attempt at one test in one run."""
+
+    run: str
+    test: str
+    suite: str
+    entry: str
+    stage: str
+    priority: str
+    owner: str | None
+    status: str
+    """A status, `running` or `waiting` while the run goes on."""
+    failure_class: str | None
+    rule: str | None
+    headline: tuple[str, ...]
+    attempt: int
+    slot: int | None
+    target: str | None
+    started_at: dt.datetime | None
+    duration_s: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SectionView:
+    """A section of a bundle, without its text."""
+
+    name: str
+    source: str
+    size: int
+    """Bytes at the source."""
+    kept: int
+    """Bytes in the store."""
+    absent: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptView:
+    """One attempt with its bundle's manifest."""
+
+    result: ResultView
+    attempts: int
+    """How many there were."""
+    phases: Mapping[str, float]
+    sections: tuple[SectionView, ...]
+    redacted: int
+    reason: str | None
+    """Why it was skipped, blocked or shed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HistoryCell:
+    """One night of a test."""
+
+    run: str
+    started_at: dt.datetime
+    status: str
+    failure_class: str | None
+    duration_s: float | None
+    fingerprint: str | None
+    headline: str
+    """Its first line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiffItem:
+    """A test in a diff."""
+
+    test: str
+    status: str
+    failure_class: str | None
+    headline: tuple[str, ...]
+    since: dt.datetime | None = None
+    """When it first failed in this streak; None when it doesn't fail."""
+    streak: int = 0
+    """How many runs in a row it has failed."""
+    changed_class: bool = False
+    """Still failing, for another cause than before."""
+    priority: str = "P1"
+    owner: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiffView:
+    """What changed since each test's own last outcome in the lane."""
+
+    run: RunView
+    previous: str | None
+    newly_failing: tuple[DiffItem, ...] = ()
+    newly_fixed: tuple[DiffItem, ...] = ()
+    still_failing: tuple[DiffItem, ...] = ()
+    flaky: tuple[DiffItem, ...] = ()
+    errors: tuple[DiffItem, ...] = ()
+    blocked: tuple[DiffItem, ...] = ()
+    skipped: tuple[DiffItem, ...] = ()
+    new: tuple[DiffItem, ...] = ()
+    missing: tuple[DiffItem, ...] = ()
+    shed: tuple[DiffItem, ...] = ()
+    not_run: tuple[DiffItem, ...] = ()
+    still_passing: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestView:
+    """A test over all its nights in one lane."""
+
+    __test__ = False
+
+    test: str
+    suite: str
+    entry: str
+    stage: str
+    priority: str
+    owner: str | None
+    lane: str
+    last_status: str
+    last_run: str
+    last_pass: dt.datetime | None
+    strip: tuple[HistoryCell, ...]
+    """Oldest first, at most 60."""
+    p50_s: float | None
+    """Median duration of its passes."""

@@ -1,0 +1,1 @@
+"""The line to a target: SSH, HTTP through its front door, files."""

@@ -1,0 +1,1 @@
+"""The in-memory provider and platform, for authors of plugins."""

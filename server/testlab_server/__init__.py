@@ -1,0 +1,1 @@
+"""The report server: pages over the store."""

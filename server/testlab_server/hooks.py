@@ -1,0 +1,1 @@
+"""What the server registers with the lab: its commands."""
