@@ -221,7 +221,7 @@ class ServerRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class SshAddress:
-    """How a server is reached. Keys are text, in OpenSSH's formats; the host's is pinned, never trusted on first use."""
+    """How a server is reached. Keys are OpenSSH text; the host's is pinned, never trusted on first use."""
 
     host: str
     port: int

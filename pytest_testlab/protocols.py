@@ -64,7 +64,7 @@ class Provider(Protocol):
         ...
 
     def blank(self, server: Server) -> Server:
-        """Return the server under a new epoch, proven blank; raises `NotBlankError` rather than hand over a used one."""
+        """The server under a new epoch, proven blank; raises `NotBlankError` rather than hand over a used server."""
         ...
 
     def destroy(self, server: Server) -> None:
