@@ -96,3 +96,11 @@ class CheckFailed(StageFailure):
 
 class RequirementMissing(TestlabError):
     """The target lacks something that an entry requires; the test is skipped with this text."""
+
+
+class NoAnswer(TestlabError):
+    """An HTTP request got no answer. `kind` is `refused`, `timeout`, `reset` or `other`."""
+
+    def __init__(self, kind: str, say: str) -> None:
+        super().__init__(say)
+        self.kind = kind

@@ -96,6 +96,33 @@ class Observer(Protocol):
         ...
 
 
+class HttpAnswer(Protocol):
+    """What came back on an HTTP request."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    body: bytes
+    """Bounded: at most its first MiB."""
+    seconds: float
+
+
+class HttpClient(Protocol):
+    """Asks one app through the front door, by the host name that holds its nonce."""
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        timeout_s: float,
+    ) -> HttpAnswer:
+        """Ask once, redirects not followed; raises `NoAnswer` when nothing that is HTTP came back in time."""
+        ...
+
+
 class Platform(Protocol):
     """Puts apps on a target and brings its front door."""
 
@@ -117,6 +144,10 @@ class Platform(Protocol):
 
         Raises `BuildFailed`, `DeployFailed`, `DeadlinePassed` or `InfraError`.
         """
+        ...
+
+    def client(self, deployment: Deployment, *, host: str | None = None) -> HttpClient:
+        """A client that comes through the front door; `host` stands in for the app's own name (to ask as a stranger)."""
         ...
 
     def listens(self, target: Target, deployment: Deployment) -> str | None:
