@@ -147,7 +147,7 @@ class Platform(Protocol):
         ...
 
     def client(self, deployment: Deployment, *, host: str | None = None) -> HttpClient:
-        """A client that comes through the front door; `host` stands in for the app's own name (to ask as a stranger)."""
+        """A client that comes through the front door; `host` replaces the app's own name (to ask as a stranger)."""
         ...
 
     def listens(self, target: Target, deployment: Deployment) -> str | None:

@@ -1,0 +1,253 @@
+"""Runs the tests of a catalog in one process: the stage, then the bundle, then the journal, then pytest's verdict.
+
+The order matters: an outcome counts only once it is on the journal's disk, so pytest hears of it last.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pluggy
+import pytest
+
+from pytest_testlab.catalog.nodes import Blocked, EntryFile, EntryItem, Headline
+from pytest_testlab.catalog.secrets import SecretLookup
+from pytest_testlab.catalog.stages import Stages, UnitState
+from pytest_testlab.diagnosis.bundle import diagnose
+from pytest_testlab.diagnosis.classify import ordered
+from pytest_testlab.diagnosis.collect import collect
+from pytest_testlab.diagnosis.redact import Redactor
+from pytest_testlab.errors import InfraError, RequirementMissing, StageFailure, TestlabError
+from pytest_testlab.model import Bundle, FailureClass, Section, Server, Status
+from pytest_testlab.protocols import Platform, Provider, Target
+from pytest_testlab.recording import events
+from pytest_testlab.recording.journal import Journal
+from pytest_testlab.target.observe import Observations
+
+COLLECT_WITHIN_S = 20.0
+
+
+@dataclass
+class Attempt:
+    """One attempt at one test, while it runs."""
+
+    item: EntryItem
+    number: int
+    observe: Observations = field(default_factory=Observations)
+    started_at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
+    clock: float = field(default_factory=time.monotonic)
+    status: Status = Status.PASSED
+    bundle: Bundle | None = None
+    reason: str | None = None
+
+
+class Lab:
+    """What a process needs to run tests: the line to its target, the platform, the journal, what to mask."""
+
+    def __init__(
+        self,
+        *,
+        slot: int,
+        provider: Provider,
+        platform: Platform,
+        hooks: pluggy.PluginManager,
+        journal: Journal,
+        secrets: SecretLookup,
+        known_secrets: frozenset[str],
+    ) -> None:
+        self.slot = slot
+        self.attempts: dict[str, int] = {}
+        """Test → attempts that were made before, elsewhere."""
+        self.before_unit: Callable[[], None] | None = None
+        """Called before an entry's first test; set where one process is controller and worker at once."""
+        self._provider = provider
+        self._platform = platform
+        self._hooks = hooks
+        self._journal = journal
+        self._secrets = secrets
+        self._known = known_secrets
+        self._shapes = tuple(shape for shapes in hooks.hook.testlab_redactors() for shape in shapes or ())
+        self._rules = ordered(rule for rules in hooks.hook.testlab_classifiers() for rule in rules or ())
+        self._redactor = Redactor(self._known, self._shapes)
+        self._target: Target | None = None
+        self._server: Server | None = None
+        self._stages: Stages | None = None
+
+    # --- the target ---------------------------------------------------------------------------------------------------
+
+    def use(self, server: Server) -> Mapping[str, str]:
+        """Take a blank server as the target and install the platform; returns the platform's versions.
+
+        Raises `InfraError`.
+        """
+        if self._target is None or self._server is None or self._server.ssh != server.ssh:
+            self.close()
+            self._target = self._provider.connect(server)
+        self._target.server = self._server = server
+        self._stages = Stages(target=self._target, platform=self._platform, secrets=self._secrets)
+        return self._platform.install(self._target, Observations())
+
+    def close(self) -> None:
+        """End the line to the target."""
+        if self._target is not None:
+            self._target.close()
+            self._target = None
+
+    @property
+    def target(self) -> Target:
+        """The line to the target; raises `InfraError` before there is one."""
+        if self._target is None:
+            raise InfraError("this process has no target yet")
+        return self._target
+
+    # --- tests --------------------------------------------------------------------------------------------------------
+
+    def run(self, item: EntryItem) -> None:
+        """Run a test, keep its bundle, and tell pytest what came of it by raising."""
+        state = item.parent.state = item.parent.state or UnitState()
+        attempt = Attempt(item, self.attempts.get(item.nodeid, 0) + 1)
+        self._journal.append(
+            events.started(
+                test=item.nodeid,
+                attempt=attempt.number,
+                slot=self.slot,
+                target=self.target.server.name,
+                at=attempt.started_at,
+            ),
+            sync=False,
+        )
+        outcome = self._outcome(attempt, state)
+        self._record(attempt)
+        if outcome is not None:
+            raise outcome
+
+    def _outcome(self, attempt: Attempt, state: UnitState) -> BaseException | None:
+        """Decide the attempt's status; returns what pytest is to see."""
+        if (why := _cannot_run(attempt.item, state)) is not None:
+            attempt.status, attempt.reason = why
+            return Blocked(attempt.reason) if attempt.status is Status.BLOCKED else pytest.skip.Exception(attempt.reason)
+        failure = self._stage(attempt, state)
+        if isinstance(failure, RequirementMissing):
+            attempt.status, attempt.reason = Status.SKIPPED, str(failure)
+            state.skipped = str(failure)
+            return pytest.skip.Exception(str(failure))
+        attempt.bundle = self._collect(attempt, state, failure)
+        return self._judge(attempt, state, failure)
+
+    def _stage(self, attempt: Attempt, state: UnitState) -> TestlabError | None:
+        item = attempt.item
+        try:
+            assert self._stages is not None, "no target"
+            self._stages.run(item.stage, item.entry, state, attempt.observe)
+        except (StageFailure, InfraError, RequirementMissing) as failure:
+            return failure
+        except Exception as error:  # noqa: BLE001 - a fault of the lab's own must not pass for one of the app
+            fault = InfraError(f"the lab itself failed: {type(error).__name__}: {error}")
+            fault.__cause__ = error
+            return fault
+        return None
+
+    def _judge(self, attempt: Attempt, state: UnitState, failure: TestlabError | None) -> BaseException | None:
+        item, expected = attempt.item, attempt.item.entry.expects_failure
+        if failure is None:
+            if expected is not None and item.stage is item.last_stage:
+                attempt.status = Status.FAILED
+                attempt.reason = f"expected to fail with {expected.value}, but everything passed"
+                return Headline((attempt.reason,))
+            return None
+        assert attempt.bundle is not None
+        verdict = attempt.bundle.verdict
+        assert verdict is not None
+        state.failed = (item.stage, verdict.failure_class)
+        if verdict.failure_class is expected:
+            state.expected = True
+            attempt.reason = f"failed with {expected.value}, as expected"
+            return None
+        attempt.status = Status.ERROR if verdict.failure_class is FailureClass.INFRA else Status.FAILED
+        return Headline(attempt.bundle.headline)
+
+    def enter(self, file: EntryFile) -> None:
+        """Begin a new entry, on a target made blank for it where `before_unit` sees to that."""
+        file.state = UnitState()
+        if self.before_unit is not None:
+            self.before_unit()
+
+    def leave(self, file: EntryFile) -> None:
+        """Remove an entry's app after its last test."""
+        if file.state is not None and self._stages is not None:
+            self._stages.leave(file.state)
+        file.state = None
+
+    # --- the bundle ---------------------------------------------------------------------------------------------------
+
+    def _collect(self, attempt: Attempt, state: UnitState, failure: TestlabError | None) -> Bundle:
+        deployment = state.deployment
+        raw = collect(self.target, self._sections(attempt, state), deadline_s=COLLECT_WITHIN_S)
+        known = deployment.secret_values | deployment.app.secret_values if deployment is not None else frozenset()
+        redactor = Redactor(self._known | known, self._shapes) if known else self._redactor
+        entry = attempt.item.entry
+        return diagnose(
+            entry=entry.name,
+            stage=attempt.item.stage,
+            failure=failure,
+            static=entry.static is not None,
+            raw=raw,
+            redactor=redactor,
+            rules=self._rules,
+        )
+
+    def _sections(self, attempt: Attempt, state: UnitState) -> list[Section]:
+        sections = [] if state.deployment is None else self._platform.sections(self.target, state.deployment)
+        if state.deployment is not None:
+            sections.append(self._platform.probe(self.target, state.deployment))
+        for more in self._hooks.hook.testlab_sections(target=self.target, deployment=state.deployment):
+            sections += more or ()
+        taken = {section.name for section in sections}
+        return sections + [section for section in attempt.observe.sections() if section.name not in taken]
+
+    # --- the journal --------------------------------------------------------------------------------------------------
+
+    def _record(self, attempt: Attempt) -> None:
+        bundle = attempt.bundle
+        verdict = None if bundle is None else bundle.verdict
+        manifest, blob = events.pack_bundle(() if bundle is None else bundle.sections)
+        server = self.target.server
+        item = attempt.item
+        event = events.finished(
+            test=item.nodeid,
+            attempt=attempt.number,
+            status=attempt.status.value,
+            failure_class=None if verdict is None else verdict.failure_class.value,
+            rule=None if verdict is None else verdict.rule,
+            headline=[] if bundle is None else list(bundle.headline),
+            reason=attempt.reason,
+            duration_ms=round((time.monotonic() - attempt.clock) * 1000),
+            phases=attempt.observe.phases,
+            slot=self.slot,
+            target=server.name,
+            image=server.image or "",
+            started_at=attempt.started_at,
+            retry_of=None,
+            redacted=0 if bundle is None else bundle.redacted,
+            manifest=manifest,
+        )
+        self._journal.append(event, blob)
+        item.result = {key: event[key] for key in ("test", "status", "failure_class", "headline", "reason", "slot")}
+
+
+def _cannot_run(item: EntryItem, state: UnitState) -> tuple[Status, str] | None:
+    """Why a test needn't be tried: (blocked or skipped, the reason)."""
+    if state.skipped is not None:
+        return Status.SKIPPED, state.skipped
+    if state.failed is not None:
+        stage, failure_class = state.failed
+        if state.expected:
+            return Status.SKIPPED, f"{stage.value} failed with {failure_class.value}, as expected"
+        return Status.BLOCKED, f"blocked: {stage.value} failed ({failure_class.value})"
+    if not item.has_work:
+        return Status.SKIPPED, "the entry has no [[checks]]"
+    return None

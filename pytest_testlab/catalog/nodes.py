@@ -1,0 +1,182 @@
+"""A testlab.toml as pytest nodes: one file node, and under it a test for each stage.
+
+The file node holds what its tests share: the deployed app. pytest tears it down when the next test is another
+entry's, so an app lives exactly as long as its tests need it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_testlab.catalog.read import read_entry
+from pytest_testlab.catalog.scan import NameRegistry
+from pytest_testlab.errors import CatalogError, StageFailure, TestlabError
+from pytest_testlab.model import Entry, Stage, Suite
+from pytest_testlab.options import PRIORITIES, SUITES, Settings
+
+if TYPE_CHECKING:
+    from pytest_testlab.catalog.lab import Lab, UnitState
+
+FILE_NAME = "testlab.toml"
+LAB: pytest.StashKey[Lab] = pytest.StashKey()
+_NAMES: pytest.StashKey[NameRegistry] = pytest.StashKey()
+
+
+class Blocked(pytest.skip.Exception):
+    """A test that can't run, because an earlier stage of its entry failed."""
+
+
+class Headline(TestlabError):
+    """What pytest shows of a failed test: the headline of its bundle, and no traceback."""
+
+    def __init__(self, lines: tuple[str, ...]) -> None:
+        super().__init__("\n".join(lines))
+
+
+class EntryFile(pytest.File):
+    """One testlab.toml."""
+
+    entry: Entry
+    state: UnitState | None = None
+
+    def collect(self) -> Iterator[EntryItem]:
+        """Read the file and make a test for each stage; raises `CatalogError` with all of its problems."""
+        self.entry = read_entry(self.path)
+        self.config.stash[_NAMES].claim(self.entry.name, self.path)
+        self.extra_keyword_matches.update((self.entry.name, *self.entry.tags))
+        self.add_marker(self.entry.suite.value)
+        self.add_marker(self.entry.priority.value)
+        for stage in Stage:
+            yield EntryItem.from_parent(self, name=stage.value, stage=stage)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:
+        """A malformed file is shown as its problems, a line each."""
+        if isinstance(excinfo.value, CatalogError):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo)
+
+    def setup(self) -> None:
+        """Let the lab make the target fit for a new entry."""
+        lab = self.config.stash.get(LAB, None)
+        if lab is not None:
+            lab.enter(self)
+
+    def teardown(self) -> None:
+        """Remove the entry's app, if it was deployed."""
+        lab = self.config.stash.get(LAB, None)
+        if lab is not None:
+            lab.leave(self)
+
+
+class EntryItem(pytest.Item):
+    """One stage of an entry."""
+
+    parent: EntryFile
+    result: dict[str, Any] | None = None
+    """What came of it, as plain values; goes with the report to the controller."""
+
+    def __init__(self, *, stage: Stage, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.stage = stage
+        self.add_marker(stage.value)
+
+    @property
+    def entry(self) -> Entry:
+        """The entry that it tests."""
+        return self.parent.entry
+
+    @property
+    def last_stage(self) -> Stage:
+        """The last stage of the entry that has something to do."""
+        return Stage.CHECK if self.entry.checks else Stage.INSTALL
+
+    @property
+    def has_work(self) -> bool:
+        """Whether the entry says anything for this stage."""
+        return self.stage is Stage.INSTALL or bool(self.entry.checks)
+
+    def runtest(self) -> None:
+        """Run the stage on this process's target."""
+        self.config.stash[LAB].run(self)
+
+    def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
+        """Where it comes from, for people."""
+        return self.path, None, f"{self.entry.name}::{self.name}"
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:  # type: ignore[override]
+        """A failure is shown as its headline; only a fault of the lab's own shows a traceback."""
+        if isinstance(excinfo.value, Headline | StageFailure):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo)
+
+    def describe(self) -> dict[str, Any]:
+        """What the controller must know of it, as plain values."""
+        entry = self.entry
+        return {
+            "test": self.nodeid,
+            "suite": entry.suite.value,
+            "entry": entry.name,
+            "stage": self.stage.value,
+            "priority": entry.priority.value,
+            "owner": entry.owner,
+            "tags": list(entry.tags),
+            "file": self.nodeid.partition("::")[0],
+        }
+
+
+class CatalogPlugin:
+    """Collects entries and keeps the selection to what the settings ask for."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._suites = None if settings.suite is None else {Suite(name) for name in settings.suite}
+        self._priorities = settings.priority
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Make the lab's marks known, so that `-m "apps and P0"` works under strict markers."""
+        config.stash[_NAMES] = NameRegistry()
+        for name in SUITES:
+            config.addinivalue_line("markers", f"{name}: tests of the suite {name}")
+        for name in PRIORITIES:
+            config.addinivalue_line("markers", f"{name}: entries of the priority {name}")
+        for stage in Stage:
+            config.addinivalue_line("markers", f"{stage.value}: the stage {stage.value} of an entry")
+
+    def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> EntryFile | None:
+        """Take every testlab.toml."""
+        return EntryFile.from_parent(parent, path=file_path) if file_path.name == FILE_NAME else None
+
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Leave out what --testlab-suite and --testlab-priority don't name."""
+        if self._suites is None and self._priorities is None:
+            return
+        out = [item for item in items if isinstance(item, EntryItem) and not self._wanted(item.entry)]
+        if out:
+            config.hook.pytest_deselected(items=out)
+            gone = set(map(id, out))
+            items[:] = [item for item in items if id(item) not in gone]
+
+    def _wanted(self, entry: Entry) -> bool:
+        suite_fits = self._suites is None or entry.suite in self._suites
+        return suite_fits and (self._priorities is None or entry.priority.value in self._priorities)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item
+    ) -> Iterator[None]:  # pragma: no mutate - the generator protocol of wrappers
+        """Attach what came of a test; an infrastructure fault is an error to pytest and not a failure."""
+        report: pytest.TestReport = yield
+        if isinstance(item, EntryItem) and report.when == "call" and item.result is not None:
+            report.testlab = item.result  # type: ignore[attr-defined]
+            if item.result["status"] == "error":
+                report.when = "setup"
+        return report  # type: ignore[return-value]
+
+
+def describe(items: list[pytest.Item]) -> list[dict[str, Any]]:
+    """Every test of the catalog among the items."""
+    return [item.describe() for item in items if isinstance(item, EntryItem)]

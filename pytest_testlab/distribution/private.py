@@ -1,0 +1,100 @@
+"""Every private name of pytest-xdist and pytest that the lab leans on, in one place.
+
+tests/b_integration/test_xdist_canary.py says which of them a new release took away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+EVENT = "testlab"
+Handler = Callable[..., None]
+
+
+# --- in the controller ------------------------------------------------------------------------------------------------
+
+
+def spread(config: pytest.Config, workers: int) -> None:
+    """Make this session a distributed one; only before xdist's own `pytest_configure`."""
+    config.option.numprocesses = workers
+    config.option.tx = ["popen"] * workers
+    config.option.dist = "load"
+
+
+def listen(config: pytest.Config, handler: Handler) -> Callable[..., None]:
+    """Have xdist's event loop call `handler(**kwargs)` on our own events; returns the function that posts one.
+
+    Posting is safe from any thread; the handler runs where xdist's own do, one event at a time.
+    """
+    dsession = config.pluginmanager.getplugin("dsession")
+    assert dsession is not None
+    setattr(dsession, f"worker_{EVENT}", handler)
+
+    def post(**kwargs: Any) -> None:
+        dsession.queue.put((EVENT, kwargs))
+
+    return post
+
+
+def hear(node: Any) -> None:
+    """Let a worker's own events through; only from `pytest_configure_node`, before xdist listens to the worker."""
+    original = node.process_from_remote
+
+    def process(eventcall: Any) -> None:
+        if isinstance(eventcall, tuple) and eventcall[0] == EVENT:
+            node.putevent((EVENT, {"node": node, **eventcall[1]}))
+        else:
+            original(eventcall)
+
+    node.process_from_remote = process
+
+
+def stop(config: pytest.Config, reason: str) -> None:
+    """End a distributed session as interrupted, once its workers are down."""
+    config.pluginmanager.getplugin("dsession").shouldstop = reason
+
+
+# --- in a worker ------------------------------------------------------------------------------------------------------
+
+
+def interactor(config: pytest.Config) -> Any:
+    """Xdist's side of the line in a worker."""
+    return next(plugin for plugin in config.pluginmanager.get_plugins() if type(plugin).__name__ == "WorkerInteractor")
+
+
+def receive(worker: Any, put: Callable[[tuple[str, dict[str, Any]] | None], None]) -> None:
+    """Hand each command of the controller to `put`; None is the end of the line. Called on execnet's thread."""
+    worker.channel.setcallback(put, endmarker=None)
+
+
+def send(worker: Any, kind: str, **kwargs: Any) -> None:
+    """Send an event of our own to the controller; builtins only."""
+    worker.sendevent(EVENT, kind=kind, **kwargs)
+
+
+def run_one(worker: Any, index: int, item: pytest.Item, nextitem: pytest.Item, seconds: Callable[[], float]) -> None:
+    """Run one test as xdist would, but without holding a further one in the hand."""
+    worker.item_index = index
+    start = seconds()
+    item.config.hook.pytest_runtest_protocol(item=item, nextitem=nextitem)
+    worker.sendevent("runtest_protocol_complete", item_index=index, duration=seconds() - start)
+
+
+class _Sentinel(pytest.Item):
+    """Stands for "no next test is known yet": its parent is the session, so session fixtures survive it."""
+
+    def runtest(self) -> None:
+        raise AssertionError("the sentinel is never run")
+
+
+def sentinel(session: pytest.Session) -> pytest.Item:
+    """The next item to name when none is known yet."""
+    return _Sentinel.from_parent(session, name="testlab-no-next-item")
+
+
+def tear_down(session: pytest.Session) -> None:
+    """Tear down whatever is still set up."""
+    session._setupstate.teardown_exact(None)  # type: ignore[attr-defined]

@@ -1,0 +1,163 @@
+"""The targets of a run: made, blanked and given back on threads of their own, so that nobody waits for a provider."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from pytest_testlab.errors import InfraError, TestlabError
+from pytest_testlab.model import Server, ServerRequest
+from pytest_testlab.protocols import Provider
+
+
+class SlotState(StrEnum):
+    """Where a slot stands; only a `ready` one holds a server that was proven blank."""
+
+    PROVISIONING = "provisioning"
+    READY = "ready"
+    BUSY = "busy"
+    BLANKING = "blanking"
+    LOST = "lost"
+    GONE = "gone"
+
+
+@dataclass
+class Slot:
+    """One place of the pool and the server in it."""
+
+    index: int
+    state: SlotState = SlotState.PROVISIONING
+    server: Server | None = None
+    say: str = ""
+    """Why it was lost."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Phase → seconds spent in it."""
+
+    @property
+    def name(self) -> str:
+        """The server's name, or the slot's number before there is one."""
+        return self.server.name if self.server is not None else f"slot {self.index}"
+
+
+Listener = Callable[[Slot, dt.datetime], None]
+
+
+class Pool:
+    """A fixed number of slots. `changed` is called on the pool's threads whenever a slot's state changes."""
+
+    def __init__(self, provider: Provider, *, run: str, size: int, image: str, changed: Listener) -> None:
+        self.provider = provider
+        self.slots = tuple(Slot(index) for index in range(size))
+        self._run = run
+        self._image = image
+        self._changed = changed
+        self._threads = ThreadPoolExecutor(max_workers=size, thread_name_prefix="testlab-pool")
+        self._pending: set[Future[None]] = set()
+        self._lock = threading.Lock()
+        self._closing = False
+        self._turn = threading.Condition()
+
+    def start(self) -> None:
+        """Begin to provision every slot."""
+        for slot in self.slots:
+            self._move(slot, SlotState.PROVISIONING)
+            self._submit(slot, "provision", self._provision)
+
+    def blank(self, slot: Slot) -> None:
+        """Begin to blank a slot's server; it is `ready` again, under a new epoch, or `lost`."""
+        self._move(slot, SlotState.BLANKING)
+        self._submit(slot, "blank", self._blank)
+
+    def busy(self, slot: Slot) -> None:
+        """Say that a slot's server is no longer blank."""
+        self._move(slot, SlotState.BUSY)
+
+    def lose(self, slot: Slot, say: str) -> None:
+        """Give a slot up for good, with the reason."""
+        slot.say = say
+        self._move(slot, SlotState.LOST)
+
+    def wait_ready(self, slot: Slot, timeout_s: float) -> Server:
+        """Block until a slot is ready; raises `InfraError` with the reason if it is lost or the time is up."""
+        settled = (SlotState.READY, SlotState.LOST, SlotState.GONE)
+        with self._turn:
+            if not self._turn.wait_for(lambda: slot.state in settled, timeout_s):
+                raise InfraError(f"{slot.name} was not ready within {timeout_s:g} s")
+        if slot.state is not SlotState.READY or slot.server is None:
+            raise InfraError(slot.say or f"{slot.name} is {slot.state}")
+        return slot.server
+
+    def close(self, timeout_s: float = 120.0) -> list[str]:
+        """Destroy every server; returns what could not be destroyed, and why."""
+        self._closing = True
+        with self._lock:
+            pending = set(self._pending)
+        wait(pending, timeout=timeout_s)
+        errors: list[str] = []
+        ends = [self._threads.submit(self._destroy, slot, errors) for slot in self.slots]
+        _, late = wait(ends, timeout=timeout_s)
+        errors += [f"{len(late)} servers were not gone within {timeout_s:g} s"] if late else []
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        return errors
+
+    def time_spent(self) -> Mapping[str, float]:
+        """Phase → seconds over all slots."""
+        total: dict[str, float] = {}
+        for slot in self.slots:
+            for phase, seconds in slot.seconds.items():
+                total[phase] = total.get(phase, 0.0) + seconds
+        return total
+
+    # --- on the pool's threads ----------------------------------------------------------------------------------------
+
+    def _submit(self, slot: Slot, phase: str, work: Callable[[Slot], Server]) -> None:
+        def job() -> None:
+            start = time.monotonic()
+            try:
+                slot.server = work(slot)
+            except TestlabError as error:
+                self.lose(slot, str(error))
+            except Exception as error:  # noqa: BLE001 - a provider is a plugin: what it raises costs its slot, no more
+                self.lose(slot, f"the provider {self.provider.name} failed: {type(error).__name__}: {error}")
+            else:
+                self._move(slot, SlotState.READY)
+            finally:
+                slot.seconds[phase] = slot.seconds.get(phase, 0.0) + time.monotonic() - start
+
+        with self._lock:
+            future = self._threads.submit(job)
+            self._pending.add(future)
+        future.add_done_callback(self._pending.discard)
+
+    def _provision(self, slot: Slot) -> Server:
+        labels = {"managed-by": "testlab", "run": self._run, "slot": str(slot.index)}
+        return self.provider.create(
+            ServerRequest(run=self._run, slot=slot.index, image=self._image or None, labels=labels)
+        )
+
+    def _blank(self, slot: Slot) -> Server:
+        assert slot.server is not None
+        return self.provider.blank(slot.server)
+
+    def _destroy(self, slot: Slot, errors: list[str]) -> None:
+        if slot.server is None:
+            return
+        try:
+            self.provider.destroy(slot.server)
+        except Exception as error:  # noqa: BLE001 - a server that stays must be named, whatever was raised
+            errors.append(f"{slot.name}: {error}")
+        else:
+            self._move(slot, SlotState.GONE)
+
+    def _move(self, slot: Slot, state: SlotState) -> None:
+        if slot.state is SlotState.LOST and state is not SlotState.GONE:
+            return
+        with self._turn:
+            slot.state = state
+            self._turn.notify_all()
+        self._changed(slot, dt.datetime.now(dt.UTC))
