@@ -1,0 +1,77 @@
+"""A file for each target, from before it is made until it is gone: so that any process can find it, and the reaper."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from testlab_local.processes import Process
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What is known of a target. Holds no key: those stay in memory."""
+
+    name: str
+    run: str
+    word: str
+    """Its mark in the environment of whatever runs on it."""
+    user: str
+    folder: str
+    epoch: int = 0
+    port: int = 0
+    """Of its SSH server; 0 while that is still being started."""
+    ports: str = ""
+    """For apps, "20001-20019"."""
+    pid: int = 0
+    """Of its SSH server."""
+    started: int = 0
+    """Clock ticks after boot when that started; tells it from a later process with the same number."""
+
+    @property
+    def process(self) -> Process:
+        """Its SSH server, alive or not."""
+        return Process(pid=self.pid, parent=0, started=self.started)
+
+
+def file_of(base: Path, name: str) -> Path:
+    """Where a target's record is; a target's own folder never starts with a dot."""
+    return base / ".records" / f"{name}.json"
+
+
+def log_of(base: Path, name: str) -> Path:
+    """The log of a target's SSH server."""
+    return base / ".records" / f"{name}.log"
+
+
+def write(base: Path, record: Record) -> None:
+    """Put a record in place, whole or not at all."""
+    file = file_of(base, record.name)
+    file.parent.mkdir(mode=0o700, exist_ok=True)
+    draft = file.with_suffix(".new")
+    draft.write_text(json.dumps(asdict(record)))
+    draft.replace(file)
+
+
+def read(base: Path, name: str) -> Record | None:
+    """A target's record; None when there is none, or nothing that can be read."""
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        return Record(**json.loads(file_of(base, name).read_text()))
+    return None
+
+
+def every(base: Path) -> Iterator[Record]:
+    """The records of all runs of this lab."""
+    for file in sorted((base / ".records").glob("*.json")):
+        record = read(base, file.stem)
+        if record is not None:
+            yield record
+
+
+def forget(base: Path, name: str) -> None:
+    """Remove a target's record and log; gone already = done."""
+    file_of(base, name).unlink(missing_ok=True)
+    log_of(base, name).unlink(missing_ok=True)

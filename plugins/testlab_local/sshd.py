@@ -1,0 +1,203 @@
+"""`python -m testlab_local.sshd`: the SSH server of one local target, a process of its own.
+
+It reads its orders as one line of JSON from standard input (so that keys never show in a process list), and lives as
+long as that stays open: when the process that started it dies, however it dies, this one kills all that runs on the
+target, removes the target's folder and ends. It keeps its own rights and starts commands as the target's account.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+
+from pytest_testlab.errors import InfraError
+from testlab_local import cleaning, environment, ports, processes, records
+from testlab_local.records import Record
+
+log = logging.getLogger("testlab_local.sshd")
+LINGER_S = 0.5
+"""For output to end after its command has; a daemon may have kept the pipe."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Orders:
+    """What the provider says over standard input."""
+
+    base: str
+    record: dict[str, Any]
+    uid: int
+    gid: int
+    host_private_key: str
+    client_public_key: str
+
+
+class Children:
+    """Starts commands and reaps whatever ends: they, and the orphans that a subreaper inherits."""
+
+    def __init__(self) -> None:
+        self._ends: dict[int, asyncio.Future[int]] = {}
+
+    def watch(self, pid: int) -> asyncio.Future[int]:
+        """Completes with the child's exit code, 128 + number for a signal."""
+        end = asyncio.get_running_loop().create_future()
+        self._ends[pid] = end
+        return end
+
+    def reap(self) -> None:
+        """Collect every child that has ended."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            end = self._ends.pop(pid, None)
+            if end is not None and not end.done():
+                code = os.waitstatus_to_exitcode(status)
+                end.set_result(code if code >= 0 else 128 - code)
+
+
+class Target:
+    """Runs commands for its clients."""
+
+    def __init__(self, orders: Orders, record: Record, children: Children) -> None:
+        self._orders = orders
+        self._record = record
+        self._children = children
+        folder = Path(record.folder)
+        self._home = environment.home(folder)
+        base = environment.machine(os.environ)
+        self._environ = environment.of_target(base, folder, record.user, record.word)
+
+    async def handle(self, session: asyncssh.SSHServerProcess[bytes]) -> None:
+        """One command, from its start until its end or its client's."""
+        if session.command is None:
+            session.stderr.write(b"a local target takes commands, no interactive shell\n")
+            session.exit(1)
+            return
+        child = self._start(session.command)
+        end = self._children.watch(child.pid)
+        try:
+            await session.redirect(stdin=child.stdin, stdout=child.stdout, stderr=child.stderr)
+            gone = asyncio.create_task(session.channel.wait_closed())
+            await asyncio.wait((end, gone), return_when=asyncio.FIRST_COMPLETED)
+            if end.done():
+                await self._finish(session, end.result())
+            gone.cancel()
+        finally:
+            child.returncode = 0  # reaped by `Children`; keeps Popen from looking for it
+            if not end.done():
+                self._kill(child.pid)
+
+    def _start(self, command: str) -> subprocess.Popen[bytes]:
+        other = self._orders.uid != os.geteuid()
+        return subprocess.Popen(
+            ["/bin/sh", "-c", command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=self._environ,
+            cwd=self._home,
+            start_new_session=True,
+            user=self._orders.uid if other else None,
+            group=self._orders.gid if other else None,
+            extra_groups=() if other else None,
+            umask=0o022,
+        )
+
+    async def _finish(self, session: asyncssh.SSHServerProcess[bytes], code: int) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                await session.stdout.drain()
+                await session.stderr.drain()
+        session.exit(code)
+
+    def _kill(self, pid: int) -> None:
+        """The client is gone: so must be its command, whatever process groups that made. Daemons live on."""
+        among = processes.all_processes()
+        for process in [*processes.descendants(pid, among), *filter(None, [among.get(pid)])]:
+            processes.send(process, signal.SIGKILL)
+
+
+async def serve(orders: Orders, record: Record) -> None:
+    """Serve until standard input ends or somebody asks to end."""
+    loop = asyncio.get_running_loop()
+    children, over = Children(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGCHLD, children.reap)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, over.set)
+    loop.add_reader(0, lambda: None if os.read(0, 4096) else over.set())
+    listener, block = ports.claim()
+    target = Target(orders, record, children)
+    await asyncssh.listen(
+        sock=listener,
+        server_host_keys=[asyncssh.import_private_key(orders.host_private_key)],
+        authorized_client_keys=asyncssh.import_authorized_keys(orders.client_public_key),
+        process_factory=target.handle,
+        config=None,
+        encoding=None,
+        allow_pty=False,
+        agent_forwarding=False,
+        x11_forwarding=False,
+        allow_scp=False,
+        gss_host=None,
+        password_auth=False,
+        kbdint_auth=False,
+        compression_algs=None,
+        login_timeout=15,
+        keepalive_interval=15,
+        keepalive_count_max=3,
+    )
+    record = _announced(record, listener.getsockname()[1], block)
+    records.write(Path(orders.base), record)
+    sys.stdout.write(json.dumps(asdict(record)) + "\n")
+    sys.stdout.flush()
+    await over.wait()
+
+
+def _announced(record: Record, port: int, block: range) -> Record:
+    me = processes.look_up(os.getpid())
+    if me is None:
+        raise InfraError("/proc doesn't show this process; local targets need Linux with /proc")
+    return replace(record, port=port, ports=f"{block[0]}-{block[-1]}", pid=me.pid, started=me.started)
+
+
+def main() -> int:
+    """Take the orders, serve, and leave nothing behind."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    logging.getLogger("asyncssh").setLevel(logging.WARNING)
+    processes.become_subreaper()
+    line = sys.stdin.buffer.readline(65_536)
+    if not line:
+        return 1
+    orders = Orders(**json.loads(line))
+    record = Record(**orders.record)
+    code = 0
+    try:
+        asyncio.run(serve(orders, record))
+    except Exception:
+        log.exception("the target's SSH server ended")
+        code = 1
+    try:
+        cleaning.kill(record, os.getpid())
+        cleaning.remove(Path(orders.base), record)
+    except InfraError as error:
+        log.error("left behind: %s", error)  # noqa: TRY400 - the text says all
+        return 1
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
