@@ -99,12 +99,25 @@ class Observer(Protocol):
 class HttpAnswer(Protocol):
     """What came back on an HTTP request."""
 
-    status: int
-    headers: Mapping[str, str]
-    """Names in lower case."""
-    body: bytes
-    """Bounded: at most its first MiB."""
-    seconds: float
+    @property
+    def status(self) -> int:
+        """Of the answer itself; redirects aren't followed."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Names in lower case."""
+        ...
+
+    @property
+    def body(self) -> bytes:
+        """Bounded: at most its first MiB."""
+        ...
+
+    @property
+    def seconds(self) -> float:
+        """From the first byte sent to the last one read."""
+        ...
 
 
 class HttpClient(Protocol):

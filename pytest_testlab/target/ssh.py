@@ -51,7 +51,7 @@ class _Channel(asyncssh.SSHClientSession[bytes]):
         self.exit_code = status
         self.exited.set()
 
-    def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:  # noqa: ARG002 - asyncssh's
+    def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:
         number = signals.Signals.__members__.get("SIG" + signal)
         self.exit_code = 128 + (number or 0)
         self.exited.set()
