@@ -193,6 +193,10 @@ class PullScheduler:
             self._ended = True
             self._sink.ended(reason)
 
+    def attempts_of(self, test: str) -> int:
+        """How many attempts at a test were begun and lost."""
+        return self._attempts.get(test, 0)
+
     # --- inside -------------------------------------------------------------------------------------------------------
 
     def _use(self, worker: Worker) -> None:
@@ -261,5 +265,3 @@ class PullScheduler:
 
 def _in_order(unit: Unit, left: set[int]) -> tuple[int, ...]:
     return tuple(index for index in unit.indices if index in left)
-
-

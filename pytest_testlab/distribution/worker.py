@@ -74,5 +74,3 @@ class WorkerLoop:
             nextitem = self._sentinel if following is None else items[following]
             private.run_one(self._worker, index, items[index], nextitem, time.perf_counter)
         private.send(self._worker, "idle")
-
-

@@ -1,0 +1,50 @@
+# What people type. `make demo` and `make test` set up everything they need.
+.DEFAULT_GOAL := help
+.PHONY: help demo test unit integration e2e lint bench screenshots setup clean
+
+# Not a python below some user's home: the unprivileged accounts that tests run under could not reach it.
+PYTHON ?= $(firstword $(wildcard /usr/bin/python3.13 /usr/bin/python3.12 /usr/bin/python3.11) python3)
+export PYTHON
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+
+help: ## this list
+	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## /\1\t/' | expand -t 14
+
+$(STAMP): pyproject.toml scripts/system-packages.sh
+	@sh scripts/system-packages.sh
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+setup: $(STAMP) ## the virtual environment, and Debian's packages where root or sudo is there
+
+demo: $(STAMP) ## run the example catalog on two local targets
+	@$(BIN)/python examples/demo.py
+
+test: $(STAMP) lint unit integration ## the whole suite but what needs root
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: $(STAMP)
+	$(BIN)/python -m pytest tests/a_unit
+
+integration: $(STAMP)
+	$(BIN)/python -m pytest tests/b_integration
+
+e2e: $(STAMP) ## what needs root, or changes the host
+	$(BIN)/python -m pytest tests/c_e2e
+
+bench: $(STAMP) ## the promises with a number
+	@for script in schedule overhead collect; do $(BIN)/python benchmarks/$$script.py || failed=1; done; exit $${failed:-0}
+
+screenshots: $(STAMP) ## pictures of the pages, into build/screenshots
+	$(BIN)/python tests/screenshots.py build/screenshots
+
+clean: ## the virtual environment and what was built
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

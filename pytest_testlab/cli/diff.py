@@ -1,0 +1,83 @@
+"""`testlab diff`: what changed since each test's own last outcome in the lane."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from typing import Any
+
+from pytest_testlab.cli._common import connection, harmless, local, paint, print_json, reading, status
+from pytest_testlab.errors import UsageError
+from pytest_testlab.store.views import DiffItem, DiffView
+
+LISTS = (
+    ("newly_failing", "newly failing", "red"),
+    ("newly_fixed", "newly fixed", "green"),
+    ("still_failing", "still failing", "red"),
+    ("errors", "infrastructure errors", "purple"),
+    ("flaky", "flaky", "yellow"),
+    ("blocked", "blocked", "yellow"),
+    ("skipped", "skipped", "dim"),
+    ("new", "new", "bold"),
+    ("missing", "missing", "yellow"),
+    ("shed", "shed", "dim"),
+    ("not_run", "not run", "dim"),
+)
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser("diff", help="what changed since the last run")
+    reading(parser)
+    parser.add_argument("run", nargs="?", metavar="RUN", help="a run of `testlab runs`; default: the latest")
+    parser.set_defaults(handler=handle)
+
+
+def handle(args: argparse.Namespace) -> int:
+    """Print the diff."""
+    from pytest_testlab.store.reads import diff, names
+
+    with connection(args) as store:
+        found = diff.diff(store, args.run)
+        if found is None and args.run:
+            raise UsageError(names.unknown_run(store, args.run))
+    if args.json:
+        return print_json(as_json(found) if found is not None else None)
+    if found is None:
+        print("no run yet; start one with: pytest --testlab-pool 2 CATALOG")
+    else:
+        _print(found)
+    return 0
+
+
+def as_json(found: DiffView) -> dict[str, Any]:
+    """The shape of a diff that `--json` keeps."""
+    lists = {key: [_item(item) for item in getattr(found, key)] for key, _, _ in LISTS}
+    return {"run": found.run.run, "previous": found.previous, **lists, "still_passing": found.still_passing}
+
+
+def _item(item: DiffItem) -> dict[str, Any]:
+    plain = dataclasses.asdict(item)
+    plain["class"] = plain.pop("failure_class")
+    return plain
+
+
+def _print(found: DiffView) -> None:
+    against = f"against {found.previous}" if found.previous else "the first of its lane"
+    print(f"{paint(found.run.run, 'bold')}  {local(found.run.started_at)}  {found.run.lane}  ({against})")
+    for key, title, colour in LISTS:
+        items: tuple[DiffItem, ...] = getattr(found, key)
+        if items:
+            print(f"\n{paint(f'{title} ({len(items)})', colour)}")
+            for item in items:
+                _print_item(key, item)
+    print(f"\n{found.still_passing} still passing")
+
+
+def _print_item(key: str, item: DiffItem) -> None:
+    word = status(item.status, 8) + " " if key == "new" else ""
+    since = f"  since {local(item.since)}, {item.streak} runs" if key == "still_failing" else ""
+    changed = paint("  another cause than before", "yellow") if item.changed_class else ""
+    print(f"  {word}{item.test}{since}{changed}")
+    for line in item.headline[:1]:
+        print(f"      {harmless(line)}")

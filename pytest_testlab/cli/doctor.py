@@ -1,0 +1,91 @@
+"""`testlab doctor`: whether this machine has what the lab needs, and what to do where it hasn't."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+
+from pytest_testlab.cli._common import paint, print_json, reading, settings_of
+from pytest_testlab.errors import TestlabError
+from pytest_testlab.options import Settings
+
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where local targets look for programs; the lab's own PATH may hold more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that was looked at."""
+
+    check: str
+    ok: bool
+    say: str
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser("doctor", help="look whether everything that the lab needs is there")
+    reading(parser)
+    parser.set_defaults(handler=handle)
+
+
+def handle(args: argparse.Namespace) -> int:
+    """Print what was found; 1 when something is missing."""
+    findings = list(examine(settings_of(args)))
+    if args.json:
+        print_json([asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            sign = paint("ok     ", "green") if finding.ok else paint("missing", "red", "bold")
+            print(f"{sign}  {finding.check:<12} {finding.say}")
+    return 0 if all(finding.ok for finding in findings) else 1
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Look at one thing after the other; none of them stops the next."""
+    yield Finding(check="python", ok=sys.version_info >= (3, 11), say=platform.python_version())
+    for check, look in (("plugins", _plugins), ("home", _home), ("store", _store)):
+        yield _tried(check, settings, look)
+    yield _program("nginx", "the front door of local targets", "apt install nginx-light")
+    yield _program("tar", "uploads to targets", "apt install tar")
+    yield _program("git", "the provenance of runs", "apt install git")
+
+
+def _tried(check: str, settings: Settings, look: Callable[[Settings], str]) -> Finding:
+    try:
+        return Finding(check=check, ok=True, say=look(settings))
+    except TestlabError as error:
+        return Finding(check=check, ok=False, say=str(error))
+
+
+def _plugins(settings: Settings) -> str:
+    from pytest_testlab.plugins import offers, plugin_manager
+
+    hook = plugin_manager().hook
+    providers, platforms = offers(hook.testlab_providers()), offers(hook.testlab_platforms())
+    return f"providers {', '.join(sorted(providers))}; platforms {', '.join(sorted(platforms))}"
+
+
+def _home(settings: Settings) -> str:
+    from pytest_testlab.store.embedded import home
+
+    return str(home(settings))
+
+
+def _store(settings: Settings) -> str:
+    from sqlalchemy import text
+
+    from pytest_testlab.store.embedded import open_store
+
+    with open_store(settings) as store, store.engine.connect() as connection:
+        version = connection.execute(text("show server_version")).scalar_one()
+    return f"PostgreSQL {version} ({'embedded' if settings.db is None else 'as named'}), schema up to date"
+
+
+def _program(name: str, what_for: str, how: str) -> Finding:
+    found = shutil.which(name, path=SYSTEM_PATH)
+    return Finding(check=name, ok=found is not None, say=found or f"needed for {what_for}: {how}")

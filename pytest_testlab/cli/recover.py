@@ -1,0 +1,31 @@
+"""`testlab recover`: drain what killed runs left on disk, and close them."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+
+from pytest_testlab.cli._common import print_json, reading, settings_of
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser("recover", help="take what killed runs left on disk into the store, and close them")
+    reading(parser)
+    parser.set_defaults(handler=handle)
+
+
+def handle(args: argparse.Namespace) -> int:
+    """Recover, and say what was found."""
+    from pytest_testlab.recording.recover import recover
+    from pytest_testlab.store.embedded import open_store
+
+    with open_store(settings_of(args)) as store:
+        found = recover(store.engine, store.home)
+    if args.json:
+        return print_json([dataclasses.asdict(run) for run in found])
+    for run in found:
+        print(run)
+    if not found:
+        print("nothing to recover: every run on this machine is closed or still going on")
+    return 0

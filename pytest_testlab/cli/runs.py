@@ -1,0 +1,52 @@
+"""`testlab runs`: the runs in the store, newest first."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from pytest_testlab.cli._common import STATUS_COLOUR, connection, local, paint, print_json, reading
+from pytest_testlab.store.views import RunView
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser("runs", help="list the runs, newest first")
+    reading(parser)
+    parser.add_argument("--limit", type=int, default=20, metavar="N", help="how many at most (default 20)")
+    parser.add_argument("--mode", choices=("cli", "nightly"), help="only runs of this mode")
+    parser.set_defaults(handler=handle)
+
+
+def handle(args: argparse.Namespace) -> int:
+    """Print the list."""
+    from pytest_testlab.store.reads import runs
+
+    with connection(args) as store:
+        found = runs.list_runs(store, limit=args.limit, mode=args.mode)
+    if args.json:
+        return print_json([as_json(run) for run in found])
+    for run in found:
+        print(_line(run))
+    if not found:
+        print("no run yet; start one with: pytest --testlab-pool 2 CATALOG")
+    return 0
+
+
+def as_json(run: RunView) -> dict[str, Any]:
+    """The shape of a run that `--json` keeps."""
+    keys = (
+        "run mode lane trigger actor branch sha dirty platform provider image runner_version pool budget_s "
+        "started_at finished_at state say exit_code planned counts phases projected_s"
+    ).split()
+    return {key: dict(value) if key in ("counts", "phases") else value for key in keys for value in [getattr(run, key)]}
+
+
+def _line(run: RunView) -> str:
+    counts = "  ".join(
+        paint(f"{count} {status.replace('_', ' ')}", STATUS_COLOUR.get(status, "dim"))
+        for status, count in sorted(run.counts.items())
+        if count
+    )
+    state = "" if run.state == "finished" else paint(f"{run.state}  ", "yellow")
+    return f"{run.run}  {local(run.started_at)}  {run.mode:<8} {run.platform}/{run.provider} ×{run.pool}  {state}{counts}"

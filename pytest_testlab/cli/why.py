@@ -1,0 +1,99 @@
+"""`testlab why TEST`: the cause of a test's last outcome, and what its bundle holds."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from sqlalchemy import Connection
+
+from pytest_testlab.cli._common import connection, harmless, paint, print_json, reading, status
+from pytest_testlab.errors import UsageError
+from pytest_testlab.store.views import AttemptView
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser("why", help="why a test ended as it did")
+    reading(parser)
+    parser.add_argument("test", metavar="TEST", help="a test's id, or a part of it that only one test has")
+    parser.add_argument("--run", default="latest", metavar="RUN", help="in this run; default: the latest that has it")
+    parser.add_argument("--attempt", type=int, metavar="N", help="this attempt; default: the last")
+    parser.add_argument("--section", metavar="NAME", help="print this section of the bundle")
+    parser.set_defaults(handler=handle)
+
+
+def handle(args: argparse.Namespace) -> int:
+    """Print the headline and the list of sections, or one section."""
+    from pytest_testlab.store.reads import attempts, names
+
+    with connection(args) as store:
+        run, test = names.find(store, run=args.run, test=args.test)
+        found = attempts.attempt(store, run, test, args.attempt)
+        if found is None:
+            raise UsageError(f"{test} has no attempt {args.attempt or ''} in {run}".replace("  ", " "))
+        if args.section:
+            return _section(store, found, args.section)
+    if args.json:
+        return print_json(as_json(found))
+    _print(found)
+    return 0
+
+
+def as_json(found: AttemptView) -> dict[str, Any]:
+    """The shape that `--json` keeps."""
+    result = found.result
+    return {
+        "run": result.run,
+        "test": result.test,
+        "status": result.status,
+        "class": result.failure_class,
+        "rule": result.rule,
+        "headline": list(result.headline),
+        "reason": found.reason,
+        "attempt": result.attempt,
+        "attempts": found.attempts,
+        "target": result.target,
+        "started_at": result.started_at,
+        "duration_s": result.duration_s,
+        "phases": dict(found.phases),
+        "sections": [
+            {"name": part.name, "bytes": part.size, "kept": part.kept, "source": part.source, "absent": part.absent}
+            for part in found.sections
+        ],
+        "redacted": found.redacted,
+    }
+
+
+def _section(store: Connection, found: AttemptView, name: str) -> int:
+    from pytest_testlab.plugins import nearest
+    from pytest_testlab.store.reads import attempts
+
+    part = next((part for part in found.sections if part.name == name), None)
+    if part is None:
+        known = [part.name for part in found.sections]
+        raise UsageError(f"the bundle has no section {name!r}{nearest(name, known)}")
+    if part.absent is not None:
+        raise UsageError(f"the section {name} is absent: {part.absent}")
+    result = found.result
+    text = attempts.section(store, result.run, result.test, result.attempt, name) or b""
+    if sys.stdout.isatty():
+        print(harmless(text.decode(errors="replace")))
+    else:
+        sys.stdout.buffer.write(text)
+    return 0
+
+
+def _print(found: AttemptView) -> None:
+    result = found.result
+    print(f"{status(result.status)}  {paint(result.test, 'bold')}  in {result.run}")
+    for line in result.headline or ((found.reason,) if found.reason else ()):
+        print(f"  {harmless(line)}")
+    if found.sections:
+        print()
+    for part in found.sections:
+        size = paint(f"absent: {part.absent}", "dim") if part.absent is not None else f"{part.size:>8} bytes"
+        print(f"  {part.name:<14} {size}  {paint(part.source, 'dim')}")
+    if found.sections:
+        print(paint("\n  testlab why TEST --section NAME prints one", "dim"))

@@ -1,0 +1,58 @@
+"""The lab inside a pytest session: who collects, who runs, who records. `configure` decides by the process's role."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from pytest_testlab.catalog.nodes import CatalogPlugin
+from pytest_testlab.errors import UsageError
+from pytest_testlab.options import OPTIONS, Settings
+
+
+def configure(config: pytest.Config, settings: Settings) -> None:
+    """Register what this process needs; raises `UsageError` for what doesn't go together."""
+    config.pluginmanager.register(CatalogPlugin(settings), "testlab-catalog")
+    if hasattr(config, "workerinput"):
+        _configure_worker(config, settings)
+    elif not config.option.collectonly:
+        _configure_controller(config, settings)
+
+
+def _configure_worker(config: pytest.Config, settings: Settings) -> None:
+    from pytest_testlab.distribution.worker import WorkerLoop
+    from pytest_testlab.session.assemble import lab_from_wire
+
+    config.option.testlab_db = None
+    lab = lab_from_wire(config, settings)
+    config.pluginmanager.register(WorkerLoop(lab), "testlab-worker")
+
+
+def _configure_controller(config: pytest.Config, settings: Settings) -> None:
+    from pytest_testlab.catalog.secrets import harvest_environ
+
+    secrets = harvest_environ(os.environ)
+    for option in OPTIONS:
+        if option.secret:
+            os.environ.pop(option.env_name, None)
+    if settings.pool > 1:
+        from pytest_testlab.distribution import private
+        from pytest_testlab.session.distributed import Distributed
+
+        _refuse_what_cannot_be_distributed(config)
+        private.spread(config, settings.pool)
+        config.pluginmanager.register(Distributed(config, settings, secrets), "testlab-session")
+    else:
+        from pytest_testlab.session.local import Local
+
+        config.pluginmanager.register(Local(config, settings, secrets), "testlab-session")
+
+
+def _refuse_what_cannot_be_distributed(config: pytest.Config) -> None:
+    if not config.pluginmanager.hasplugin("xdist"):
+        raise UsageError("--testlab-pool above 1 needs pytest-xdist: take `-p no:xdist` away, or use --testlab-pool 1")
+    if config.option.usepdb:
+        raise UsageError("--pdb needs the tests in this process: use it with --testlab-pool 1")
+    if config.option.numprocesses or config.option.tx:
+        raise UsageError("-n and --tx don't go with --testlab-pool: a worker is started for each target")

@@ -1,0 +1,67 @@
+"""Puts a `Lab` together: in a worker from what came over xdist's channel, else from the run of this process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pluggy
+import pytest
+
+from pytest_testlab.catalog.lab import Lab
+from pytest_testlab.catalog.secrets import SecretLookup
+from pytest_testlab.options import Settings
+from pytest_testlab.plugins import offers, pick, plugin_manager
+from pytest_testlab.recording.journal import Journal
+
+
+def hooks_of(config: pytest.Config) -> pluggy.PluginManager:
+    """The lab's plugin manager of a session: installed plugins, and the catalog's conftest files."""
+    known = config.pluginmanager.get_plugins()
+    conftests = [plugin for plugin in known if Path(getattr(plugin, "__file__", None) or "").name == "conftest.py"]
+    return plugin_manager(extra=conftests)
+
+
+def wire(
+    *, run: str, folder: Path, provider: str, platform: str, slot: int, worker: str, secrets: Mapping[str, str]
+) -> dict[str, Any]:
+    """What a worker is told when it starts, as builtins. Secrets travel in memory only."""
+    return {
+        "run": run,
+        "folder": str(folder),
+        "provider": provider,
+        "platform": platform,
+        "slot": slot,
+        "worker": worker,
+        "secrets": dict(secrets),
+    }
+
+
+def lab_from_wire(config: pytest.Config, settings: Settings) -> Lab:
+    """The lab of a worker."""
+    told: dict[str, Any] = config.workerinput["testlab"]  # type: ignore[attr-defined]
+    return make_lab(hooks_of(config), settings, **{key: told[key] for key in told if key != "run"})
+
+
+def make_lab(
+    hooks: pluggy.PluginManager,
+    settings: Settings,
+    *,
+    folder: str,
+    provider: str,
+    platform: str,
+    slot: int,
+    worker: str,
+    secrets: Mapping[str, str],
+) -> Lab:
+    """A lab with a segment of its own in the run's journal."""
+    return Lab(
+        slot=slot,
+        provider=pick("provider", provider, offers(hooks.hook.testlab_providers()))(settings),
+        platform=pick("platform", platform, offers(hooks.hook.testlab_platforms()))(settings),
+        hooks=hooks,
+        journal=Journal(Path(folder), worker),
+        secrets=SecretLookup(secrets, settings.secrets_dir),
+        known_secrets=frozenset(secrets.values()),
+    )

@@ -1,0 +1,77 @@
+"""What every session of the lab does in its main process: open the run, count results, close it, report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from pytest_testlab.errors import UsageError
+from pytest_testlab.options import Settings
+from pytest_testlab.session.assemble import hooks_of
+from pytest_testlab.session.run import Run
+from pytest_testlab.session.terminal import Progress, summarize
+
+EXIT_NOT_BLANK = 6
+READY_WITHIN_S = 900.0
+BAD = ("failed", "error", "blocked", "not_run")
+
+
+class Controller:
+    """A pytest plugin; `Local` and `Distributed` add how tests reach their targets."""
+
+    run: Run
+
+    def __init__(self, config: pytest.Config, settings: Settings, secrets: Mapping[str, str]) -> None:
+        self.config = config
+        self.settings = settings
+        self.secrets = secrets
+        self.opened: Run | None = None
+        self.errors: list[str] = []
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Open the run before anything is started or paid for."""
+        try:
+            self.run = self.opened = Run(self.settings, hooks_of(self.config), root=self.config.rootpath)
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from None
+        self.config.pluginmanager.register(Progress(self.config, self.run), "testlab-progress")
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Count what came of a test."""
+        result: Mapping[str, Any] | None = getattr(report, "testlab", None)
+        if result is not None:
+            self.run.took(result)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Close the run, whatever happened, and settle the exit code."""
+        if self.opened is None:
+            return
+        session.exitstatus = self._exit_code(int(exitstatus))
+        state = "aborted" if self.run.aborted else "interrupted" if session.exitstatus == 2 else "finished"
+        self.errors = self.run.finish(int(session.exitstatus), state)
+
+    def _exit_code(self, exitstatus: int) -> int:
+        if self.run.aborted:
+            return EXIT_NOT_BLANK
+        if exitstatus == 0 and any(self.run.counts.get(status) for status in BAD):
+            return 1
+        return exitstatus
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Print the summary."""
+        if self.opened is None or not self.run.tests:
+            return
+        if self.config.option.verbose >= 0:
+            summarize(self.run, terminalreporter)
+        for error in self.errors:
+            terminalreporter.write_line(f"testlab: {error}", red=True)
+
+    def pytest_unconfigure(self) -> None:
+        """Let go of the store."""
+        if self.opened is not None:
+            self.opened.release()
+            self.opened = None

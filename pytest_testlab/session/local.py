@@ -1,0 +1,61 @@
+"""A session with one target runs in this very process, so that --pdb works."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from pytest_testlab.catalog.lab import Lab
+from pytest_testlab.catalog.nodes import LAB, describe
+from pytest_testlab.errors import InfraError
+from pytest_testlab.session.assemble import make_lab
+from pytest_testlab.session.controller import EXIT_NOT_BLANK, READY_WITHIN_S, Controller
+
+
+class Local(Controller):
+    """Controller and worker at once."""
+
+    lab: Lab
+    fresh = True
+    """Whether the target was blanked since its last unit."""
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Iterator[None]:
+        """Make the target ready, then let pytest run its own loop."""
+        if session.testsfailed and not session.config.option.continue_on_collection_errors:
+            return (yield)  # type: ignore[return-value] # pytest itself refuses to go on
+        tests = describe(session.items)
+        self.run.begin([item.nodeid for item in session.items], tests)
+        self.lab = session.config.stash[LAB] = make_lab(
+            self.run.hooks,
+            self.settings,
+            folder=str(self.run.folder.path),
+            provider=self.settings.provider,
+            platform=self.run.platform_name,
+            slot=0,
+            worker="worker-0",
+            secrets=self.secrets,
+        )
+        self.lab.before_unit = self._before_unit
+        if tests:
+            self._take_target()
+        try:
+            return (yield)  # type: ignore[return-value]
+        finally:
+            self.lab.close()
+
+    def _before_unit(self) -> None:
+        slot = self.run.pool.slots[0]
+        if not self.fresh and self.run.provider.blank_between_units:
+            self.run.pool.blank(slot)
+            self._take_target()
+        self.fresh = False
+        self.run.pool.busy(slot)
+
+    def _take_target(self) -> None:
+        try:
+            self.lab.use(self.run.pool.wait_ready(self.run.pool.slots[0], READY_WITHIN_S))
+        except InfraError as error:
+            self.run.aborted = f"no proven blank target: {error}"
+            raise pytest.exit.Exception(self.run.aborted, returncode=EXIT_NOT_BLANK) from None

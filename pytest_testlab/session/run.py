@@ -1,0 +1,149 @@
+"""One run, from the opening of the store to its closing: what is common to one process and to many."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pluggy
+
+from pytest_testlab.options import Settings
+from pytest_testlab.planning.units import Estimates, Unit, make_units, projected_s
+from pytest_testlab.plugins import offers, pick
+from pytest_testlab.pool.pool import Pool, Slot
+from pytest_testlab.session.provenance import provenance
+from pytest_testlab.recording import events
+from pytest_testlab.recording.folder import RunFolder
+from pytest_testlab.recording.journal import Journal
+from pytest_testlab.recording.recorder import Recorder
+from pytest_testlab.store.embedded import open_store
+from pytest_testlab.store.reads import estimates
+
+DRAIN_WITHIN_S = 60.0
+
+
+class Run:
+    """A run of this process: its store, its folder and journal, its pool. Made when a session starts."""
+
+    def __init__(self, settings: Settings, hooks: pluggy.PluginManager, *, root: Path) -> None:
+        """Open the store and begin the journal; raises `UsageError` for whatever can't go on."""
+        self.settings = settings
+        self.hooks = hooks
+        self.provider = pick("provider", settings.provider, offers(hooks.hook.testlab_providers()))(settings)
+        self.platform_name = settings.platform or getattr(self.provider, "default_platform", "procfile")
+        self.platform = pick("platform", self.platform_name, offers(hooks.hook.testlab_platforms()))(settings)
+        self.clock = time.monotonic()
+        self.tests: dict[str, Mapping[str, Any]] = {}
+        self.units: list[Unit] = []
+        self.results: dict[str, Mapping[str, Any]] = {}
+        self.aborted: str | None = None
+        """Why the run could not go on: no proven blank target."""
+        self.say = ""
+        """Why something was left out, for the summary."""
+        self.phases: dict[str, float] = {}
+        self.slot_changed: Callable[[Slot], None] = lambda slot: None
+        self.provenance = provenance(settings, root=root, provider=settings.provider, platform=self.platform_name)
+        self.id = self.provenance.run
+        self.store = open_store(settings)
+        self.folder = RunFolder.create(self.store.home, self.id)
+        self.journal = Journal(self.folder.path, "controller")
+        self.journal.append(events.run_started(self.provenance))
+        self.recorder = Recorder(self.store.url, self.folder)
+        self.recorder.start()
+        self.estimates = self._estimates()
+        self.pool = Pool(
+            self.provider, run=self.id, size=settings.pool, image=settings.image, changed=self._slot_changed
+        )
+        self.phases["start"] = self.elapsed
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the run began."""
+        return time.monotonic() - self.clock
+
+    @property
+    def deadline(self) -> float:
+        """The monotonic moment after which no test is given out."""
+        return self.clock + self.settings.budget
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Tests by status; whatever has no result was never run."""
+        counts = Counter(str(result["status"]) for result in self.results.values())
+        counts["not_run"] += len(self.tests.keys() - self.results.keys())
+        return +counts
+
+    def begin(self, collection: Sequence[str], tests: Sequence[Mapping[str, Any]]) -> list[Unit]:
+        """Take down what was collected, begin to provision, and return the units to run."""
+        self.phases["collect"] = self.elapsed - self.phases["start"]
+        self.tests = {test["test"]: test for test in tests}
+        kinds = {name: f"{test['suite']}/{test['stage']}" for name, test in self.tests.items()}
+        self.units = make_units(collection, kinds, self.estimates)
+        projection = projected_s(self.units, self.settings.pool) if self.estimates.by_test else None
+        self.journal.append(events.collected(tests, selection=selection(self.tests), projected_s=projection))
+        self.pool.start()
+        return self.units
+
+    def took(self, result: Mapping[str, Any]) -> None:
+        """Count a result; it is on a journal's disk already."""
+        self.results[result["test"]] = result
+        self.recorder.poke()
+
+    def finish(self, exit_code: int, state: str) -> list[str]:
+        """Give the servers back, close the journal and drain it into the store; returns what went wrong."""
+        start = time.monotonic()
+        errors = self.pool.close()
+        self.provider_close()
+        self.phases["teardown"] = time.monotonic() - start
+        self.phases.update(self.pool.time_spent())
+        self.phases["total"] = self.elapsed
+        self.journal.append(
+            events.run_finished(
+                state=state,
+                exit_code=exit_code,
+                say=self.aborted or self.say,
+                finished_at=dt.datetime.now(dt.UTC),
+                phases=self.phases,
+            )
+        )
+        self.journal.close()
+        if self.recorder.close(DRAIN_WITHIN_S):
+            self.folder.close()
+            self.hooks.hook.testlab_run_finished(run=self.id, state=state, counts=dict(self.counts))
+        else:
+            errors.append("the store did not take everything in time: `testlab recover` drains the rest")
+        return errors
+
+    def provider_close(self) -> None:
+        """Let a provider that holds something open end it."""
+        close = getattr(self.provider, "close", None)
+        if close is not None:
+            close()
+
+    def release(self) -> None:
+        """Let go of the store."""
+        self.store.close()
+
+    def _estimates(self) -> Estimates:
+        with self.store.engine.connect() as connection:
+            by_test = estimates.estimates(connection, provider=self.settings.provider, image=self.settings.image)
+            return Estimates(by_test=by_test, by_kind=estimates.priors(connection))
+
+    def _slot_changed(self, slot: Slot, at: dt.datetime) -> None:
+        proof = dict(slot.server.proof) if slot.server is not None else {}
+        self.journal.append(
+            events.target_event(slot=slot.index, name=slot.name, state=slot.state, at=at, say=slot.say, proof=proof),
+            sync=False,
+        )
+        self.slot_changed(slot)
+
+
+def selection(tests: Mapping[str, Any]) -> str:
+    """A digest of which tests were selected, to compare runs of the same selection only."""
+    return hashlib.sha256(json.dumps(sorted(tests)).encode()).hexdigest()[:16]
