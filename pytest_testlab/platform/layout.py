@@ -1,0 +1,83 @@
+"""Where things are on a target: folders below its root, and ports from its range."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from pytest_testlab.errors import InfraError
+from pytest_testlab.model import Server
+
+DEFAULT_PORTS = "20000-20049"
+APP_STRIDE = 4
+"""Ports from one app's PORT to the next one's, so that an app may have a few more of its own."""
+_PORTS = re.compile(r"(\d{1,5})-(\d{1,5})")
+_SAFE = re.compile(r"/[^\"'\\$;{}`\x00-\x1f]*[^\"'\\$;{}`\x00-\x1f/]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """The platform's folders and ports on one server. Raises `InfraError` for facts that can't be used."""
+
+    server: Server
+    root: str
+
+    def __post_init__(self) -> None:
+        if not _SAFE.fullmatch(self.root):
+            raise InfraError(
+                f"{self.server.name}: can't work below {self.root!r}: not an absolute path, or odd letters"
+            )
+        if len(self.ports) < APP_STRIDE:
+            raise InfraError(
+                f"{self.server.name}: {len(self.ports)} ports are too few; the platform needs {APP_STRIDE}"
+            )
+
+    @cached_property
+    def ports(self) -> range:
+        """The server's port range."""
+        text = self.server.facts.get("ports", DEFAULT_PORTS)
+        match = _PORTS.fullmatch(text)
+        if match is None:
+            raise InfraError(f"{self.server.name}: its ports are {text!r}; expected something like {DEFAULT_PORTS!r}")
+        return range(int(match[1]), int(match[2]) + 1)
+
+    @property
+    def front_port(self) -> int:
+        """Where the front door listens."""
+        return self.ports[0]
+
+    @property
+    def addon_port(self) -> int:
+        """Where the addon postgresql listens."""
+        return self.ports[1]
+
+    def app_port(self, taken: Iterable[int]) -> int:
+        """A port for an app; raises `InfraError` when every one is taken."""
+        taken = set(taken)
+        for port in self.ports[2::APP_STRIDE]:
+            if port not in taken:
+                return port
+        raise InfraError(f"{self.server.name}: no port of {self.ports[0]}-{self.ports[-1]} is left for another app")
+
+    @property
+    def front(self) -> str:
+        """The front door's folder."""
+        return f"{self.root}/front"
+
+    @property
+    def bind(self) -> str:
+        """What nginx listens on: loopback only, where the lab comes by loopback; else every address."""
+        host = self.server.ssh.host if self.server.ssh is not None else "127.0.0.1"
+        try:
+            loopback = ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            loopback = host == "localhost"
+        return "127.0.0.1:" + str(self.front_port) if loopback else str(self.front_port)
+
+    @property
+    def front_address(self) -> str:
+        """The front door as the target itself reaches it."""
+        return f"127.0.0.1:{self.front_port}"

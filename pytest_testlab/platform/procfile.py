@@ -1,0 +1,255 @@
+"""The platform `procfile`, step by step."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import time
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+
+from pytest_testlab.errors import BuildFailed, DeadlinePassed, DeployFailed, InfraError, RequirementMissing
+from pytest_testlab.model import Application, Deployment, FrontDoor, Section, Server
+from pytest_testlab.platform import nginx, postgresql, sections
+from pytest_testlab.platform.layout import Layout
+from pytest_testlab.platform.scripting import FAILED, compose, execute, facts, packaged, reason
+from pytest_testlab.protocols import HttpClient, Observer, Target
+from pytest_testlab.target.http import FrontDoorClient
+
+VERSION = "procfile 1"
+STEP_S = 30.0
+"""The time of a step that takes milliseconds when all is well."""
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class ProcfilePlatform:
+    """Implements `protocols.Platform` with nginx, a small supervisor, and PostgreSQL where an app asks for it."""
+
+    name = "procfile"
+
+    def __init__(self) -> None:
+        self._roots: dict[tuple[str, int], str] = {}
+        self._ports: dict[tuple[str, int], dict[str, int]] = {}
+        """Server and epoch → nonce → PORT."""
+
+    # --- the target ---
+
+    def install(self, target: Target, observe: Observer) -> Mapping[str, str]:
+        """Make the working folders and start the front door, which answers 421 to any host yet.
+
+        Raises `InfraError` that names what to install.
+        """
+        layout = self._layout(target)
+        variables = _of_target(layout) | {
+            "supervise": packaged("scripts/supervise.sh"),
+            "nginx_conf": nginx.main_config(layout),
+        }
+        script = compose(variables, "lib", "http", "front", "install")
+        result = execute(target, script, timeout_s=STEP_S, doing="installing the platform")
+        if result.exit_code != 0:
+            raise InfraError(f"{target.server.name}: {reason(result)}")
+        observe.write("deploy", f"platform installed below {layout.root}\n")
+        return {"platform": VERSION, "nginx": facts(result).get("nginx", "unknown")}
+
+    def _layout(self, target: Target) -> Layout:
+        server = target.server
+        root = server.facts.get("root") or self._roots.get(_key(server))
+        if root is None:
+            root = self._roots[_key(server)] = _ask_root(target)
+        return Layout(server=server, root=root)
+
+    # --- an app ---
+
+    def place(self, target: Target, app: Application) -> Deployment:
+        """Decide folder, PORT and environment; raises `InfraError` when no port is left.
+
+        The entry's own variables win over those of the addons, and PORT wins over all.
+        """
+        layout, entry = self._layout(target), app.entry
+        home = f"{layout.root}/apps/{app.name}-{app.nonce}"
+        env = {"HOME": f"{home}/home", "APP_URL": f"http://{app.host}"}
+        data = {"home": home, "logs": f"{home}/logs", "vhost": f"{layout.front}/apps/{app.name}-{app.nonce}.conf"}
+        secret_values, addons = app.secret_values, {}
+        if postgresql.NAME in entry.addons:
+            account = postgresql.new_account(app, layout.addon_port)
+            env["DATABASE_URL"] = account.url
+            data |= {"database": account.database, "password": account.password}
+            secret_values |= {account.password}
+        env |= app.env
+        port = self._port(layout, app) if entry.command is not None else None
+        env |= {"TESTLAB_DEPLOY": app.nonce} | ({} if port is None else {"PORT": str(port)})
+        if postgresql.NAME in entry.addons:
+            addons[postgresql.NAME] = env["DATABASE_URL"]
+        return Deployment(
+            app=app,
+            front_door=FrontDoor(host=_host(target.server), port=layout.front_port),
+            folder=f"{home}/app",
+            port=port,
+            env=env,
+            secret_values=secret_values,
+            addons=addons,
+            data=data,
+        )
+
+    def _port(self, layout: Layout, app: Application) -> int:
+        taken = self._ports.setdefault(_key(layout.server), {})
+        if app.nonce not in taken:
+            taken[app.nonce] = layout.app_port(taken.values())
+        return taken[app.nonce]
+
+    def deploy(self, target: Target, deployment: Deployment, observe: Observer) -> None:
+        """Make the addons, upload, build, start, open the front door; doesn't wait until the app answers.
+
+        Raises `BuildFailed`, `DeployFailed`, `DeadlinePassed` (the build took what the entry's timeout left),
+        `RequirementMissing` (an addon that the target can't give) or `InfraError`.
+        """
+        deadline = time.monotonic() + deployment.app.entry.timeout_s
+        with observe.phase("deploy"):
+            self._begin(target, deployment, observe)
+        with observe.phase("upload"):
+            target.upload(deployment.app.entry.folder, deployment.folder)
+            observe.write("deploy", f"uploaded {deployment.app.entry.folder.name}\n")
+        with observe.phase("build"):
+            for command in deployment.app.entry.build:
+                self._build(target, deployment, command, observe, deadline)
+        with observe.phase("deploy"):
+            self._start(target, deployment, observe)
+
+    def _begin(self, target: Target, deployment: Deployment, observe: Observer) -> None:
+        if unknown := sorted(set(deployment.app.entry.addons) - {postgresql.NAME}):
+            raise RequirementMissing(f"the platform procfile has no addon {unknown[0]!r}; it has: {postgresql.NAME}")
+        variables = self._of_deploy(target, deployment)
+        values = variables | {"env": _exports(deployment.env), "command": deployment.app.entry.command or ""}
+        _step(target, compose(values, "lib", "begin"), "folder")
+        if "database" in deployment.data:
+            account = postgresql.Account(
+                database=deployment.data["database"],
+                password=deployment.data["password"],
+                port=self._layout(target).addon_port,
+            )
+            postgresql.create(target, variables, account)
+            observe.write("deploy", f"addon postgresql: database {account.database}\n")
+
+    def _build(self, target: Target, deployment: Deployment, command: str, observe: Observer, deadline: float) -> None:
+        timeout_s = deployment.app.entry.timeout_s
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise DeadlinePassed("build", timeout_s, f"end of the build: {command}")
+        observe.write("build", f"$ {command}\n")
+        script = compose(self._of_deploy(target, deployment) | {"command": command}, "lib", "build")
+        result = target.run(script, timeout_s=left)
+        if result.timed_out:
+            observe.write("build", f"no end within the test's {timeout_s:g} s\n")
+            raise DeadlinePassed("build", timeout_s, f"end of the build command: {command}")
+        code = facts(result).get("exit", "")
+        if result.exit_code != 0 or not code.isdecimal():
+            raise DeployFailed("build", reason(result))
+        observe.write("build", f"exit code {code} after {result.seconds:.1f} s\n")
+        if code != "0":
+            raise BuildFailed(command, int(code))
+
+    def _start(self, target: Target, deployment: Deployment, observe: Observer) -> None:
+        layout = self._layout(target)
+        values = self._of_deploy(target, deployment) | {"vhost": nginx.vhost(layout, deployment)}
+        _step(target, compose(values, "lib", "http", "front", "start"), "start")
+        observe.write("deploy", f"front door open for {deployment.app.host}\n")
+
+    # --- what becomes of it ---
+
+    def client(self, deployment: Deployment, *, host: str | None = None) -> HttpClient:
+        """A client through the front door, by the app's own host name or, as a stranger, by `host`."""
+        return FrontDoorClient(deployment.front_door, host or deployment.app.host)
+
+    def listens(self, target: Target, deployment: Deployment) -> str | None:
+        """None if the process that listens on PORT descends from this deploy, else the reason why not."""
+        values = self._of_deploy(target, deployment)
+        if deployment.port is None:
+            found = target.run(f"[ -f {shlex.quote(deployment.data['vhost'])} ]", timeout_s=STEP_S)
+            return None if found.exit_code == 0 else "the front door has no vhost for this deploy"
+        result = execute(target, compose(values, "lib", "listens"), timeout_s=STEP_S, doing="looking for listeners")
+        word, _, pid = result.stdout.decode(errors="replace").strip().partition(" ")
+        if word == "ours":
+            return None
+        if word == "other":
+            whose = f"process {pid}" if pid != "0" else "a process of another account"
+            return f"{whose} listens on port {deployment.port}, and doesn't descend from this deploy"
+        return f"nobody listens on port {deployment.port}"
+
+    def sections(self, target: Target, deployment: Deployment) -> list[Section]:
+        """`build`, `deploy`, `app`, `nginx-error`, `nginx-access`."""
+        return sections.logs(deployment)
+
+    def probe(self, target: Target, deployment: Deployment) -> Section:
+        """The section `proxy-probe`."""
+        return sections.probe(deployment, self._of_deploy(target, deployment))
+
+    def destroy(self, target: Target, deployment: Deployment) -> None:
+        """Stop the app and all that came of it, drop its database, and remove its vhost, folder and logs.
+
+        Raises `InfraError` that names whatever stays.
+        """
+        values = self._of_deploy(target, deployment) | {
+            "database": deployment.data.get("database", ""),
+            "addon_port": str(self._layout(target).addon_port),
+        }
+        script = compose(values, "lib", "http", "front", "postgresql", "destroy")
+        result = execute(target, script, timeout_s=STEP_S + 15, doing=f"removing {deployment.app.name}")
+        left = [line[5:] for line in result.stdout.decode(errors="replace").splitlines() if line.startswith("left ")]
+        if result.exit_code != 0:
+            left.append(reason(result))
+        if left:
+            raise InfraError(f"{target.server.name}: {deployment.app.name} isn't gone; left: {'; '.join(left[:5])}")
+        self._ports.get(_key(target.server), {}).pop(deployment.app.nonce, None)
+
+    def _of_deploy(self, target: Target, deployment: Deployment) -> dict[str, str]:
+        return _of_target(self._layout(target)) | {
+            "home": deployment.data["home"],
+            "logs": deployment.data["logs"],
+            "state": deployment.data["home"] + "/state",
+            "vhost_file": deployment.data["vhost"],
+            "nonce": deployment.app.nonce,
+            "host": deployment.app.host,
+            "port": "" if deployment.port is None else str(deployment.port),
+        }
+
+
+def _of_target(layout: Layout) -> dict[str, str]:
+    return {
+        "root": layout.root,
+        "front": layout.front,
+        "front_address": layout.front_address,
+        "get_py": packaged("scripts/get.py"),
+    }
+
+
+def _step(target: Target, script: str, step: str) -> None:
+    """Run a script of a deploy; raises `DeployFailed` with its own word for the step, where it gives one."""
+    result = execute(target, script, timeout_s=STEP_S, doing=f"the step {step!r} of a deploy")
+    if result.exit_code == FAILED:
+        said = reason(result)
+        word, colon, rest = said.partition(": ")
+        raise DeployFailed(word, rest) if colon and word in ("start", "front door") else DeployFailed(step, said)
+
+
+def _exports(env: Mapping[str, str]) -> str:
+    for name in env:
+        if not _NAME.fullmatch(name):
+            raise DeployFailed("environment", f"{name!r} can't be the name of a variable")
+    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in env.items())
+
+
+def _ask_root(target: Target) -> str:
+    """Where to work on a server whose provider doesn't say: a system folder for root, else below HOME."""
+    result = target.run('[ "$(id -u)" = 0 ] && echo /var/lib/testlab || echo "$HOME/testlab"', timeout_s=STEP_S)
+    root = result.stdout.decode(errors="replace").strip()
+    if result.exit_code != 0 or not PurePosixPath(root).is_absolute():
+        raise InfraError(f"{target.server.name}: can't learn where to work: {reason(result)}")
+    return root
+
+
+def _host(server: Server) -> str:
+    return server.ssh.host if server.ssh is not None else "127.0.0.1"
+
+
+def _key(server: Server) -> tuple[str, int]:
+    return server.name, server.epoch

@@ -1,0 +1,128 @@
+# Prints what is known of a deploy, a fact a line, each as WORD KEY=VALUE…; all that may hang is asked at once, for 2 s.
+umask 077
+tl_tmp=$(mktemp -d) || absent "no temporary folder can be made on the target"
+trap 'rm -rf "$tl_tmp"' EXIT
+
+tl_quoted() {
+    printf '"%s"' "$(printf '%s' "$1" | tr '\000-\037' ' ' | cut -c 1-300 | sed 's/[\\"]/\\&/g')"
+}
+
+tl_pids=$(tl_tree)
+tl_listeners | sort -u >"$tl_tmp/listeners"
+
+tl_process() {
+    tl_read "$tl_state/pid" ""; tl_pid=$tl_value
+    tl_read "$tl_state/starts" 0; tl_starts=$tl_value
+    tl_read "$tl_state/exit" ""; tl_exit=$tl_value
+    tl_read "$tl_state/state" absent; tl_is=$tl_value
+    tl_read "$tl_state/supervisor" 0; tl_supervisor=$tl_value
+    if [ "$tl_is" != absent ]; then
+        if printf '%s\n' "$tl_pids" | grep -qx "${tl_pid:-none}"; then
+            tl_is=running
+        elif [ "$tl_is" != exited ] && printf '%s\n' "$tl_pids" | grep -qx "$tl_supervisor"; then
+            tl_is=restarting
+        else
+            tl_is=exited
+        fi
+    fi
+    printf 'process state=%s' "$tl_is"
+    [ "$tl_is" != running ] || printf ' pid=%s' "$tl_pid"
+    printf ' starts=%s' "$tl_starts"
+    [ -z "$tl_exit" ] || printf ' exit=%s' "$tl_exit"
+    printf '\n'
+}
+
+# The addresses to ask inside, one a line: `NUMBER ADDRESS yes|no`, the last saying whether the app was told to use it.
+tl_inside_addresses() {
+    [ -z "$tl_port" ] || printf '0 127.0.0.1:%s yes\n' "$tl_port"
+    awk -v port="$tl_port" '
+        $4 == "yes" {
+            address = $1
+            if (address == "0.0.0.0" || address == "[::]") address = "127.0.0.1"
+            address = address ":" $2
+            if (address == "127.0.0.1:" port || address in seen || n >= 6) next
+            seen[address] = 1
+            print ++n, address, "no"
+        }' "$tl_tmp/listeners"
+}
+
+# TCP alone, for an addon that we can't speak with: prints what happened, empty when it answers.
+tl_connect() {
+    if command -v bash >/dev/null 2>&1 && command -v timeout >/dev/null 2>&1; then
+        timeout 2 bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$1" "$2" 2>&1 >/dev/null && return 0
+        [ "$?" -eq 124 ] && echo "no connection within 2 s"
+    elif command -v python3 >/dev/null 2>&1; then
+        python3 -I -c 'import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 2)' \
+            "$1" "$2" 2>&1 | tail -n 1
+    else
+        return 1
+    fi
+    return 0
+}
+
+# The line of the addon postgresql, asked at the address in the app's environment, as the app would log in.
+tl_postgresql() {
+    tl_pg_find
+    if [ -n "$tl_addon_user" ] && [ -n "$tl_pg_bin" ] && [ -x "$tl_pg_bin/psql" ]; then
+        tl_said=$(echo 'SELECT 1' | timeout 3 "$tl_pg_bin/psql" -X -q -A -t 2>&1) && tl_answers=yes || tl_answers=no
+        [ -n "$tl_said" ] || tl_said="no answer within 3 s"
+    else
+        tl_said=$(tl_connect "$tl_addon_host" "$tl_addon_port") || {
+            echo 'missing what=addon why="no psql, bash or python3 on the target"'
+            return
+        }
+        [ -z "$tl_said" ] && tl_answers=yes || tl_answers=no
+    fi
+    [ "$tl_answers" = no ] || tl_said="it answers"
+    printf 'addon name=postgresql address=%s:%s answers=%s say=' "$tl_addon_host" "$tl_addon_port" "$tl_answers"
+    tl_quoted "$(printf '%s' "$tl_said" | tail -n 1)"
+    printf '\n'
+}
+
+# --- ask everything at once ---
+tl_inside_addresses >"$tl_tmp/inside"
+while read -r tl_number tl_address tl_declared; do
+    tl_get "$tl_tmp/inside.$tl_number" "$tl_address" "$tl_host" "$tl_path" &
+done <"$tl_tmp/inside"
+tl_get "$tl_tmp/front" "$tl_front_address" "$tl_host" "$tl_path" &
+tl_get "$tl_tmp/unknown" "$tl_front_address" "$tl_unknown_host" "$tl_path" &
+if [ -n "$tl_addon_host" ]; then
+    # PG… stay within this subshell; never an argument, which anyone could read
+    (
+        export PGHOST="$tl_addon_host" PGPORT="$tl_addon_port" PGUSER="$tl_addon_user"
+        export PGPASSWORD="$tl_addon_password" PGDATABASE="$tl_addon_database" PGCONNECT_TIMEOUT=2
+        tl_postgresql
+    ) >"$tl_tmp/addon" 2>&1 &
+fi
+wait
+
+# --- say it ---
+tl_process
+awk -v port="$tl_port" '
+    $4 == "yes" || $2 == port {
+        if (n++ < 20) print "listener address=" $1 ":" $2 ($3 > 0 ? " pid=" $3 : "") " descends=" $4
+    }' "$tl_tmp/listeners"
+if [ -f "$tl_tmp/front" ]; then
+    while read -r tl_number tl_address tl_declared; do
+        tl_read "$tl_tmp/inside.$tl_number" "error=other"
+        printf 'inside address=%s declared=%s %s\n' "$tl_address" "$tl_declared" "$tl_value"
+    done <"$tl_tmp/inside"
+    tl_read "$tl_tmp/front" "error=other"
+    tl_front_said=$tl_value
+    printf 'front-door address=%s %s\n' "$tl_front_address" "$tl_front_said"
+    tl_read "$tl_tmp/unknown" "error=other"
+    # the front door's own words are the one right answer for a host of no app
+    tl_same=no
+    case $tl_value in
+        "status=421 "*) grep -qx 'no such app here' "$tl_tmp/unknown.body" || tl_same=${tl_front_said%% *} ;;
+        status=*) tl_same=${tl_front_said%% *} ;;
+    esac
+    [ "$tl_same" = no ] || [ "$tl_same" != "${tl_value%% *}" ] || tl_same=yes
+    [ "$tl_same" = yes ] || tl_same=no
+    printf 'unknown-host address=%s %s same=%s\n' "$tl_front_address" "$tl_value" "$tl_same"
+else
+    for tl_what in inside front-door unknown-host; do
+        printf 'missing what=%s why="no curl or python3 on the target"\n' "$tl_what"
+    done
+fi
+[ ! -f "$tl_tmp/addon" ] || cat "$tl_tmp/addon"
