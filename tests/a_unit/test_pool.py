@@ -1,0 +1,90 @@
+"""The pool: slots are ready only with a server in them, and a provider that fails costs its slot only."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+
+import pytest
+
+from pytest_testlab.errors import InfraError, NotBlankError
+from pytest_testlab.model import Server, ServerRequest
+from pytest_testlab.pool.pool import Pool, Slot, SlotState
+from pytest_testlab.testing import MemoryProvider
+
+
+class Flaky(MemoryProvider):
+    """Refuses the slots that it is told to, and never blanks."""
+
+    def __init__(self, *refused: int) -> None:
+        super().__init__()
+        self.refused = refused
+
+    def create(self, request: ServerRequest) -> Server:
+        if request.slot in self.refused:
+            raise InfraError(f"no capacity for slot {request.slot}")
+        return super().create(request)
+
+    def blank(self, server: Server) -> Server:
+        raise NotBlankError(f"{server.name} still has files of ours")
+
+
+def pool_of(provider: MemoryProvider, size: int = 2) -> tuple[Pool, list[tuple[int, SlotState]]]:
+    moves: list[tuple[int, SlotState]] = []
+    lock = threading.Lock()
+
+    def changed(slot: Slot, at: dt.datetime) -> None:
+        assert at.tzinfo is not None
+        with lock:
+            moves.append((slot.index, slot.state))
+
+    return Pool(provider, run="r", size=size, image="", changed=changed), moves
+
+
+def test_slots_become_ready_and_go() -> None:
+    """Each slot gets a server of its own, and all are given back."""
+    provider = MemoryProvider()
+    pool, moves = pool_of(provider)
+    pool.start()
+    names = {pool.wait_ready(slot, 5).name for slot in pool.slots}
+    assert len(names) == 2
+    assert pool.close() == []
+    assert list(provider.owned()) == []
+    assert [state for index, state in moves if index == 0] == [
+        SlotState.PROVISIONING,
+        SlotState.READY,
+        SlotState.GONE,
+    ]
+
+
+def test_a_refused_slot_is_lost_with_its_reason() -> None:
+    """The reason of the provider is what the run is told; the other slot is ready all the same."""
+    pool, _ = pool_of(Flaky(1))
+    pool.start()
+    pool.wait_ready(pool.slots[0], 5)
+    with pytest.raises(InfraError, match="no capacity for slot 1"):
+        pool.wait_ready(pool.slots[1], 5)
+    assert pool.close() == []
+
+
+def test_what_cannot_be_blanked_is_lost() -> None:
+    """A used server is never handed over as blank, and it is destroyed in the end."""
+    provider = Flaky()
+    pool, _ = pool_of(provider, 1)
+    pool.start()
+    pool.wait_ready(pool.slots[0], 5)
+    pool.blank(pool.slots[0])
+    with pytest.raises(InfraError, match="still has files of ours"):
+        pool.wait_ready(pool.slots[0], 5)
+    pool.close()
+    assert list(provider.owned()) == []
+
+
+def test_a_blanking_is_a_new_epoch() -> None:
+    """What was handed out before no longer counts."""
+    pool, _ = pool_of(MemoryProvider(), 1)
+    pool.start()
+    before = pool.wait_ready(pool.slots[0], 5).epoch
+    pool.blank(pool.slots[0])
+    assert pool.wait_ready(pool.slots[0], 5).epoch == before + 1
+    pool.close()

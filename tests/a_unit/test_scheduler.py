@@ -1,0 +1,195 @@
+"""The pull scheduler, driven as xdist drives it; the nodes write down what they are sent."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import Any
+
+from pytest_testlab.distribution.scheduler import PullScheduler
+from pytest_testlab.planning.units import Unit
+from pytest_testlab.pool.pool import Pool, Slot
+from pytest_testlab.testing import MemoryProvider
+
+TESTS = [f"{name}::{stage}" for name in "abc" for stage in ("install", "check")]
+UNITS = [Unit(key=name, indices=(2 * i, 2 * i + 1), estimate_s=3.0 - i) for i, name in enumerate("abc")]
+
+
+class Line:
+    """The controller's end of a line to a worker."""
+
+    def __init__(self, slot: int) -> None:
+        self.workerinput: dict[str, Any] = {"testlab": {"slot": slot}}
+        self.sent: list[tuple[str, dict[str, Any]]] = []
+        self.down = False
+
+    def sendcommand(self, name: str, **kwargs: Any) -> None:
+        self.sent.append((name, kwargs))
+
+    def shutdown(self) -> None:
+        self.down = True
+
+    @property
+    def given(self) -> list[list[int]]:
+        return [fields["indices"] for name, fields in self.sent if name == "testlab_run"]
+
+
+class Notes:
+    """Takes down what the scheduler finds out."""
+
+    def __init__(self) -> None:
+        self.says: list[str] = []
+
+    def wrong_catalog(self, node: Any) -> None:
+        self.says.append("wrong catalog")
+
+    def lost(self, slot: Slot, say: str) -> None:
+        self.says.append(f"lost {slot.index}: {say}")
+
+    def ended(self, reason: str) -> None:
+        self.says.append(f"ended: {reason}")
+
+
+class Blanking(MemoryProvider):
+    """Like a real server: must be blanked between units."""
+
+    blank_between_units = True
+
+
+class Rig:
+    """A scheduler with a real pool and as many lines."""
+
+    def __init__(self, size: int = 2, *, blanking: bool = False, budget_s: float = 60.0) -> None:
+        self.pool = Pool(
+            Blanking() if blanking else MemoryProvider(), run="r", size=size, image="", changed=lambda slot, at: None
+        )
+        self.notes = Notes()
+        self.scheduler = PullScheduler(
+            self.pool, self.notes, deadline=time.monotonic() + budget_s, attempts={}
+        )
+        self.pool.start()
+        self.lines = [Line(index) for index in range(size)]
+        for slot in self.pool.slots:
+            self.pool.wait_ready(slot, 5)
+
+    def up(self) -> Rig:
+        for line in self.lines:
+            self.scheduler.add_node(line)
+            self.scheduler.add_node_collection(line, TESTS)
+        self.scheduler.plan(deque(UNITS))
+        return self
+
+    def usable(self, *lines: Line) -> None:
+        for line in lines or self.lines:
+            self.scheduler.usable(line, line.sent[-1][1]["server"]["epoch"])
+
+    def through(self, line: Line) -> None:
+        for index in line.given[-1]:
+            self.scheduler.mark_test_complete(line, index)
+        self.scheduler.idle(line)
+
+
+def test_nothing_is_given_out_before_the_target_is_usable() -> None:
+    """A worker gets its target first, and tests only once it said that the target can take them."""
+    rig = Rig().up()
+    assert [line.sent[0][0] for line in rig.lines] == ["testlab_use", "testlab_use"]
+    assert [line.given for line in rig.lines] == [[], []]
+    rig.usable(rig.lines[0])
+    assert [line.given for line in rig.lines] == [[[0, 1]], []]
+
+
+def test_units_are_pulled_one_at_a_time_longest_first() -> None:
+    """Nobody holds a unit that somebody free could run."""
+    rig = Rig().up()
+    rig.usable()
+    assert [line.given for line in rig.lines] == [[[0, 1]], [[2, 3]]]
+    rig.through(rig.lines[1])
+    assert rig.lines[1].given == [[2, 3], [4, 5]]
+    assert not rig.scheduler.tests_finished
+    rig.through(rig.lines[0])
+    assert not rig.scheduler.tests_finished
+    rig.through(rig.lines[1])
+    assert rig.scheduler.tests_finished
+
+
+def test_a_used_target_is_blanked_before_its_next_unit() -> None:
+    """Where isolation asks for it, the next unit waits for a new epoch."""
+    rig = Rig(1, blanking=True).up()
+    line, slot = rig.lines[0], rig.pool.slots[0]
+    rig.usable()
+    rig.through(line)
+    assert len(line.given) == 1
+    rig.pool.wait_ready(slot, 5)
+    rig.scheduler.slot_changed(slot)
+    assert line.sent[-1][1]["server"]["epoch"] == 1
+    rig.scheduler.usable(line, 0)
+    assert len(line.given) == 1, "an answer about the old epoch must not count"
+    rig.usable()
+    assert line.given[-1] == [2, 3]
+
+
+def test_a_worker_with_another_collection_gets_nothing() -> None:
+    """Work travels as indices, so a different collection would run other tests."""
+    rig = Rig()
+    for line in rig.lines:
+        rig.scheduler.add_node(line)
+    rig.scheduler.add_node_collection(rig.lines[0], TESTS)
+    rig.scheduler.add_node_collection(rig.lines[1], TESTS[:-1])
+    rig.scheduler.plan(deque(UNITS))
+    rig.usable()
+    assert rig.lines[1].given == []
+    assert rig.lines[1].down
+    assert rig.notes.says == ["wrong catalog"]
+
+
+def test_a_dead_workers_unit_is_tried_once_more() -> None:
+    """What a dead worker held goes back to the front of the queue, and a unit that kills twice is dropped."""
+    rig = Rig(1).up()
+    rig.usable()
+    assert rig.scheduler.remove_node(rig.lines[0]) == "a::install"
+    second = Line(0)
+    rig.lines = [second]
+    rig.scheduler.add_node(second)
+    rig.scheduler.add_node_collection(second, TESTS)
+    rig.pool.wait_ready(rig.pool.slots[0], 5)
+    rig.scheduler.slot_changed(rig.pool.slots[0])
+    rig.usable()
+    assert second.given == [[0, 1]]
+    assert rig.scheduler.remove_node(second) == "a::install"
+    third = Line(0)
+    rig.lines = [third]
+    rig.scheduler.add_node(third)
+    rig.scheduler.add_node_collection(third, TESTS)
+    rig.pool.wait_ready(rig.pool.slots[0], 5)
+    rig.scheduler.slot_changed(rig.pool.slots[0])
+    rig.usable()
+    assert third.given == [[2, 3]]
+
+
+def test_losing_every_target_ends_the_run_with_the_reasons() -> None:
+    """No blank target, no run."""
+    rig = Rig().up()
+    for slot in rig.pool.slots:
+        rig.pool.lose(slot, f"boot failed on {slot.index}")
+        rig.scheduler.slot_changed(slot)
+    assert rig.notes.says[-1] == "ended: no target is left: boot failed on 0; boot failed on 1"
+    assert rig.scheduler.tests_finished
+
+
+def test_the_budget_stops_giving_out() -> None:
+    """After the budget nothing more is given out; what runs is let finish."""
+    rig = Rig(1, budget_s=-1).up()
+    rig.usable()
+    assert rig.lines[0].given == []
+    assert rig.notes.says == ["ended: the budget is spent"]
+    assert rig.scheduler.tests_finished
+
+
+def test_a_worker_beyond_the_collection_waits_idle() -> None:
+    """More targets than units is no reason to end early, nor to hang."""
+    rig = Rig(4).up()
+    rig.usable()
+    assert [len(line.given) for line in rig.lines] == [1, 1, 1, 0]
+    for line in rig.lines[:3]:
+        rig.through(line)
+    assert rig.scheduler.tests_finished

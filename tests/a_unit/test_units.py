@@ -1,0 +1,45 @@
+"""Units and their order."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_testlab.planning.units import PRIOR_S, Estimates, Unit, longest_first, make_units, projected_s
+
+TESTS = ["a/testlab.toml::install", "a/testlab.toml::check", "b/testlab.toml::install", "t.py::one", "t.py::two"]
+KINDS = {test: f"apps/{test.rpartition('::')[2]}" for test in TESTS[:3]}
+
+
+def unit(key: str, seconds: float) -> Unit:
+    return Unit(key=key, indices=(0,), estimate_s=seconds)
+
+
+def test_an_entry_is_a_unit() -> None:
+    """Stages of an entry stay together and in order; other tests stand alone."""
+    units = make_units(TESTS, KINDS, Estimates(by_test={}, by_kind={}))
+    assert [(u.key, u.indices) for u in units] == [
+        ("a/testlab.toml", (0, 1)),
+        ("b/testlab.toml", (2,)),
+        ("t.py::one", (3,)),
+        ("t.py::two", (4,)),
+    ]
+
+
+def test_history_beats_priors() -> None:
+    """A test's own history counts first, then that of its kind, then the constant."""
+    estimates = Estimates(by_test={"x": 3.0}, by_kind={"apps/install": 20.0})
+    assert estimates.of("x", "apps/install") == 3.0
+    assert estimates.of("y", "apps/install") == 20.0
+    assert estimates.of("y", "demos/check") == PRIOR_S["check"]
+
+
+def test_longest_first_is_stable() -> None:
+    """The longest is pulled first, and equals keep the collection's order."""
+    order = longest_first([unit("a", 1), unit("b", 5), unit("c", 1), unit("d", 5)])
+    assert [u.key for u in order] == ["b", "d", "a", "c"]
+
+
+@pytest.mark.parametrize(("pool", "seconds"), [(1, 10.0), (2, 5.0), (3, 4.0), (8, 4.0)])
+def test_projection(pool: int, seconds: float) -> None:
+    """The projection is the makespan of longest-first pulling."""
+    assert projected_s([unit("a", 4), unit("b", 3), unit("c", 2), unit("d", 1)], pool) == seconds
