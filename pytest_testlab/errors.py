@@ -8,6 +8,10 @@ classifier decides on facts and not on text.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
 
 class TestlabError(Exception):
     """The root of every error raised by the lab on purpose."""
@@ -17,6 +21,41 @@ class TestlabError(Exception):
 
 class UsageError(TestlabError):
     """Something that the user can mend; its text is one line that says how."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One thing wrong with one file of a catalog; its text is one line."""
+
+    file: Path
+    message: str
+    key: str = ""
+    """The key's full name, list items counted from 1: `checks[1].contains`; empty when it isn't about a key."""
+    line: int | None = None
+    """Counted from 1; None when it isn't about a line."""
+
+    def __str__(self) -> str:
+        place = str(self.file)
+        if self.file.is_absolute() and self.file.is_relative_to(Path.cwd()):
+            place = str(self.file.relative_to(Path.cwd()))
+        parts = (place if self.line is None else f"{place}:{self.line}", self.key, self.message)
+        return one_line(": ".join(part for part in parts if part))
+
+
+def one_line(text: str) -> str:
+    """The text with whatever would break a line or steer a terminal written as an escape."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+class CatalogError(UsageError):
+    """Files of a catalog are malformed; its text has a line for each problem."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(self.problems)  # what pickle calls the class with again
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.problems))
 
 
 class InfraError(TestlabError):

@@ -1,0 +1,124 @@
+"""Finds the entries of a catalog outside pytest, and keeps their names unique inside it and out."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_testlab.catalog.locate import key_lines, nearest_line
+from pytest_testlab.catalog.read import FILE_NAME, parse_entry, read_bytes
+from pytest_testlab.errors import CatalogError, Problem
+from pytest_testlab.model import Entry
+
+SKIPPED_FOLDERS = frozenset({"node_modules", "venv", "__pycache__"})
+"""Besides those that begin with a dot, and virtual environments by any name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Catalog:
+    """What was found below some folders."""
+
+    entries: tuple[Entry, ...]
+    """Well-formed, by path; of two with one name, the first."""
+    problems: tuple[Problem, ...]
+    """All that is wrong, in the order of the files."""
+    digest: str
+    """SHA-256 over each file's path below its root and its content, in hexadecimal; two equal catalogs have one."""
+
+    def require_sound(self) -> None:
+        """Raise `CatalogError` if anything is wrong."""
+        if self.problems:
+            raise CatalogError(self.problems)
+
+
+class NameRegistry:
+    """Who has which name; takes files one at a time."""
+
+    def __init__(self) -> None:
+        self._owners: dict[str, Path] = {}
+
+    def claim(self, name: str, file: Path) -> None:
+        """Give a name to a file, which may ask twice; raises `CatalogError` when another file has it."""
+        owner = self._owners.setdefault(name, file)
+        if owner != file:
+            say = f'"{name}" is already the name of {_shown(owner)}; names are unique in a catalog'
+            raise CatalogError([_problem_of_name(file, say)])
+
+
+def scan(*roots: Path) -> Catalog:
+    """Read every entry at or below `roots`. Never raises for a bad file or folder: see `Catalog.problems`."""
+    digest = hashlib.sha256()
+    names = NameRegistry()
+    entries: list[Entry] = []
+    problems: list[Problem] = []
+    for root, file in _files(roots, problems):
+        try:
+            data = read_bytes(file)
+            for part in (os.fsencode(file.relative_to(root)), data):
+                digest.update(len(part).to_bytes(8))
+                digest.update(part)
+            entry = parse_entry(file, data)
+            names.claim(entry.name, file)
+            entries.append(entry)
+        except CatalogError as error:
+            problems += error.problems
+    return Catalog(entries=tuple(entries), problems=tuple(problems), digest=digest.hexdigest())
+
+
+def _files(roots: tuple[Path, ...], problems: list[Problem]) -> Iterator[tuple[Path, Path]]:
+    """(root, testlab.toml), each file once, in the order of their paths."""
+    seen: set[tuple[int, int]] = set()
+    for root in map(Path.absolute, roots):
+        if root.name == FILE_NAME and root.is_file():
+            yield root.parent, root
+        elif not root.is_dir():
+            problems.append(Problem(file=root, message="doesn't exist" if not root.exists() else "is not a folder"))
+        else:
+            for file in _below(root, seen, problems):
+                yield root, file
+
+
+def _below(top: Path, seen: set[tuple[int, int]], problems: list[Problem]) -> Iterator[Path]:
+    """Every testlab.toml at or below a folder; a folder that links lead to again is not entered twice."""
+    pending = [top]
+    while pending:
+        folder = pending.pop()
+        try:
+            facts = folder.stat()
+            if (facts.st_dev, facts.st_ino) in seen:
+                continue
+            seen.add((facts.st_dev, facts.st_ino))
+            with os.scandir(folder) as listing:
+                items = sorted(listing, key=lambda item: item.name, reverse=True)
+        except OSError as error:
+            problems.append(Problem(file=folder, message=f"can't be read: {error.strerror or error}"))
+            continue
+        if any(item.name == FILE_NAME for item in items):
+            yield folder / FILE_NAME
+        if folder == top or not any(item.name == "pyvenv.cfg" for item in items):
+            pending += (folder / item.name for item in items if _is_searched(item))
+
+
+def _is_searched(item: os.DirEntry[str]) -> bool:
+    if item.name in SKIPPED_FOLDERS or item.name.startswith(".") or item.name == FILE_NAME:
+        return False
+    try:
+        return item.is_dir()
+    except OSError:  # a link to itself is no folder
+        return False
+
+
+def _problem_of_name(file: Path, say: str) -> Problem:
+    try:
+        lines = key_lines(read_bytes(file).decode(errors="replace"))
+    except CatalogError:  # changed since it was read: the line is lost, the fault is not
+        return Problem(file=file, message=say)
+    table = "demo" if ("demo", "name") in lines else "app"
+    return Problem(file=file, key=f"{table}.name", line=nearest_line(lines, (table, "name")), message=say)
+
+
+def _shown(file: Path) -> str:
+    return str(Problem(file=file, message=""))
