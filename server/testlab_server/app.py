@@ -1,0 +1,68 @@
+"""The app factory of the report server."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from flask import Flask
+from sqlalchemy import Engine
+
+from testlab_server import mistakes, pages, reading, security
+from testlab_server.ansi import plain
+from testlab_server.auth import LoginLinks, install_guard, server_secret
+from testlab_server.config import ServerConfig, trusted_hosts
+from testlab_server.present import statuses, words
+from testlab_server.urls import TestIdConverter
+
+SESSION_LIFETIME = dt.timedelta(days=30)
+
+
+def create_app(engine: Engine, config: ServerConfig) -> Flask:
+    """The report server over a store; its own files go below the lab's home.
+
+    Raises `UsageError` when the server's secret can be read by others.
+    """
+    app = Flask("testlab_server")
+    secret = server_secret(config.folder)
+    app.config.update(
+        SECRET_KEY=secret,
+        SESSION_COOKIE_NAME=config.cookie,
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=config.secure,
+        SESSION_REFRESH_EACH_REQUEST=False,
+        PERMANENT_SESSION_LIFETIME=SESSION_LIFETIME,
+        MAX_CONTENT_LENGTH=64 * 1024,
+    )
+    app.url_map.converters["test"] = TestIdConverter
+    app.extensions["testlab-login-links"] = LoginLinks(secret, config.folder / "spent-links", config.origin)
+    reading.attach(app.extensions, engine)
+    security.install_headers(app)
+    install_guard(app, trusted_hosts(config))
+    mistakes.install(app)
+    _teach_templates(app)
+    for blueprint in pages.BLUEPRINTS:
+        app.register_blueprint(blueprint)
+    return app
+
+
+def login_links(app: Flask) -> LoginLinks:
+    """What makes login links for an app."""
+    links: LoginLinks = app.extensions["testlab-login-links"]
+    return links
+
+
+def _teach_templates(app: Flask) -> None:
+    app.jinja_env.trim_blocks = True
+    app.jinja_env.lstrip_blocks = True
+    app.jinja_env.filters.update(
+        duration=words.duration,
+        size=words.size,
+        moment=words.moment,
+        ago=words.ago,
+        counted=lambda count, one, many=None: words.counted(count, one, many),
+        test_name=words.test_name,
+        label=statuses.label,
+        plain=plain,
+    )
+    app.jinja_env.globals.update(letters=statuses.LETTERS, shares=statuses.shares)

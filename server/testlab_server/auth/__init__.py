@@ -1,0 +1,7 @@
+"""Who may see the pages: closed unless opened, by one-time links and a session cookie."""
+
+from testlab_server.auth.guard import OPEN_ENDPOINTS, install_guard
+from testlab_server.auth.onetime import LoginLinks, Refused
+from testlab_server.auth.secret import server_secret
+
+__all__ = ["OPEN_ENDPOINTS", "LoginLinks", "Refused", "install_guard", "server_secret"]

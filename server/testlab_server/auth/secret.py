@@ -1,0 +1,45 @@
+"""The server's own secret, which signs login links and session cookies."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from pytest_testlab.errors import UsageError
+
+_BYTES = 32
+
+
+def server_secret(folder: Path) -> bytes:
+    """The secret kept in `folder`, made at the first call; only its owner can read it.
+
+    Two servers that start at once agree on one, and a kill while it is written leaves no half of it: it is written
+    aside and linked into place. Raises `UsageError` when the file is open to others or damaged.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / "secret"
+    if not path.exists():
+        _create(path)
+    if path.stat().st_mode & 0o077:
+        raise UsageError(f"{path} can be read by others; make it private: chmod 600 {path}")
+    secret = path.read_bytes()
+    if len(secret) != _BYTES:
+        raise UsageError(f"{path} is damaged; delete it, and everyone logs in anew")
+    return secret
+
+
+def _create(path: Path) -> None:
+    aside = path.with_name(f".secret-{secrets.token_hex(4)}")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            path.hardlink_to(aside)
+        except FileExistsError:
+            return  # another server was first: its secret counts
+    finally:
+        aside.unlink()

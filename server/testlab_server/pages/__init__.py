@@ -1,0 +1,5 @@
+"""The pages, a blueprint a family."""
+
+from testlab_server.pages import attempts, health, login, morning, runs, tests
+
+BLUEPRINTS = (health.blueprint, login.blueprint, morning.blueprint, runs.blueprint, attempts.blueprint, tests.blueprint)

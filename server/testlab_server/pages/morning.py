@@ -1,0 +1,31 @@
+"""`/`: what the last run of a lane changed."""
+
+from __future__ import annotations
+
+from flask import Blueprint, render_template, request
+from werkzeug.wrappers import Response
+
+from pytest_testlab.store.reads import diff as diffs
+from pytest_testlab.store.reads import runs
+from testlab_server.pages.polling import unchanged
+from testlab_server.present import morning as present
+from testlab_server.reading import reading
+
+blueprint = Blueprint("morning", __name__)
+_RUNS_LOOKED_AT = 200
+"""How far back lanes are looked for."""
+
+
+@blueprint.get("/")
+def show() -> str | Response:
+    """The morning page of a lane: the one asked for, else the nightly one, else that of the last run."""
+    with reading() as connection:
+        recent = runs.list_runs(connection, limit=_RUNS_LOOKED_AT)
+        lane = request.args.get("lane") or present.default_lane(recent)
+        of_lane = [run for run in recent if run.lane == lane] or runs.list_runs(connection, limit=20, lane=lane)
+        chosen = present.chosen_run(of_lane)
+        if chosen is None:
+            return render_template("morning_empty.html", lane=lane if recent else None)
+        changes = diffs.diff(connection, chosen.run)
+    view = present.morning(changes, running=present.running_run(of_lane), lanes=present.lanes_of(recent))
+    return unchanged(view) or render_template("morning.html", morning=view, lane=lane)

@@ -1,0 +1,106 @@
+"""One attempt: where its time went, and which section of the bundle to open first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from pytest_testlab.store.views import AttemptView, SectionView
+from testlab_server.ansi import plain, render_lines, split_lines, text_of
+
+LAST_LINES = 2_000
+"""What the first screen of a section holds at most; the whole text is a download."""
+_LEAST_TELLING = 8
+"""A headline's line shorter than this would be found everywhere."""
+_TELLING = {
+    "build-failure": ("build", "deploy"),
+    "deploy-failure": ("deploy", "journald"),
+    "addon-unreachable": ("proxy-probe", "app"),
+    "app-crash": ("app", "journald"),
+    "app-error": ("app", "http"),
+    "proxy-502": ("proxy-probe", "nginx-error", "app"),
+    "timeout": ("build", "app", "proxy-probe"),
+    "check-failed": ("http", "app"),
+    "infra": ("deploy", "journald"),
+}
+"""Class → the sections in which its cause shows, the likeliest first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """A stretch of a bar, in per cent of the whole."""
+
+    name: str
+    seconds: float
+    start: float
+    width: float
+    number: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A line of a section; `hit` says that the headline quotes it."""
+
+    number: int
+    markup: Markup
+    hit: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class SectionText:
+    """A section as the page shows it: its last lines."""
+
+    section: SectionView
+    lines: tuple[Line, ...]
+    skipped: int
+    """Lines that stand before those shown."""
+
+    @property
+    def first_hit(self) -> int | None:
+        """The number of the first line that the headline quotes."""
+        return next((line.number for line in self.lines if line.hit), None)
+
+
+def phase_bar(phases: Mapping[str, float]) -> tuple[Phase, ...]:
+    """The phases in the order they came, each with its share."""
+    whole = sum(phases.values())
+    bar, start = [], 0.0
+    for number, (name, seconds) in enumerate(phases.items()):
+        width = 100 * seconds / whole if whole else 0.0
+        bar.append(Phase(name=name, seconds=seconds, start=start, width=width, number=number % 6))
+        start += width
+    return tuple(bar)
+
+
+def first_section(attempt: AttemptView) -> SectionView | None:
+    """The section to open when none was asked for: where a failure of this class shows, else the first with text."""
+    present = {section.name: section for section in attempt.sections if section.absent is None and section.kept}
+    for name in _TELLING.get(attempt.result.failure_class or "", ()):
+        if name in present:
+            return present[name]
+    return next(iter(present.values()), attempt.sections[0] if attempt.sections else None)
+
+
+def section_text(section: SectionView, raw: bytes, headline: Iterable[str]) -> SectionText:
+    """The last lines, those marked that the headline quotes."""
+    text = text_of(raw)
+    lines = split_lines(text)
+    rendered = render_lines(text, last=LAST_LINES)
+    skipped = len(lines) - len(rendered)
+    telling = [quote for line in headline if len(quote := plain(line).strip()) >= _LEAST_TELLING]
+    return SectionText(
+        section=section,
+        lines=tuple(
+            Line(number=number, markup=markup, hit=_quoted(plain(line).strip(), telling))
+            for number, line, markup in zip(range(skipped + 1, len(lines) + 1), lines[skipped:], rendered, strict=True)
+        ),
+        skipped=skipped,
+    )
+
+
+def _quoted(line: str, telling: Sequence[str]) -> bool:
+    if len(line) < _LEAST_TELLING:
+        return False
+    return any(quote in line or (line in quote and len(line) > len(quote) / 2) for quote in telling)

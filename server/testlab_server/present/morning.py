@@ -1,0 +1,130 @@
+"""The morning page: what a run changed, said first in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pytest_testlab.store.views import DiffItem, DiffView, RunView
+from testlab_server.present.words import counted
+
+ENDED = ("finished", "interrupted", "aborted")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """One list of the diff, as a part of the page."""
+
+    key: str
+    title: str
+    hint: str
+    items: tuple[DiffItem, ...]
+    folded: bool = False
+    """Folded lists are there to be looked up, not to be read each morning."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Morning:
+    """All that the page shows."""
+
+    diff: DiffView
+    sentence: str
+    tone: str
+    """`bad`, `warn` or `good`: what the sentence is painted in."""
+    groups: tuple[Group, ...]
+    first_night: bool
+    running: RunView | None
+    lanes: tuple[str, ...]
+
+
+def chosen_run(runs: Sequence[RunView]) -> RunView | None:
+    """The run that the page is about, of a lane's runs, newest first: the last that ended, else the one that runs."""
+    return next((run for run in runs if run.state in ENDED), runs[0] if runs else None)
+
+
+def running_run(runs: Sequence[RunView]) -> RunView | None:
+    """The newest run that goes on."""
+    return next((run for run in runs if run.state not in ENDED), None)
+
+
+def default_lane(runs: Sequence[RunView]) -> str | None:
+    """The lane of the newest nightly run, else of the newest run; None where there is none."""
+    nightly = next((run for run in runs if run.mode == "nightly"), None)
+    chosen = nightly or (runs[0] if runs else None)
+    return chosen.lane if chosen else None
+
+
+def lanes_of(runs: Sequence[RunView]) -> tuple[str, ...]:
+    """The lanes that had a run lately, the last used first."""
+    return tuple(dict.fromkeys(run.lane for run in runs))
+
+
+def morning(diff: DiffView, *, running: RunView | None, lanes: tuple[str, ...]) -> Morning:
+    """Newly failing first, then in the order in which a reader has something to do about them."""
+    groups = tuple(group for group in _groups(diff) if group.items)
+    tone, sentence = _sentence(diff)
+    return Morning(
+        diff=diff,
+        sentence=sentence,
+        tone=tone,
+        groups=groups,
+        first_night=diff.previous is None,
+        running=running if running and running.run != diff.run.run else None,
+        lanes=lanes,
+    )
+
+
+def new_failures(diff: DiffView) -> tuple[DiffItem, ...]:
+    """Tests that failed on the first night they were seen."""
+    return tuple(item for item in diff.new if item.status == "failed")
+
+
+def _groups(diff: DiffView) -> tuple[Group, ...]:
+    born_red = new_failures(diff)
+    quiet = tuple(item for item in diff.new if item.status != "failed")
+    first = diff.previous is None
+    red_title = "Failing" if first else "New and failing"
+    red_hint = "the first night of this lane" if first else "failed on the first night that they were seen"
+    new_hint = "the first night of this lane" if first else "seen for the first time"
+    return (
+        Group(key="newly-failing", title="Newly failing", hint="passed the last time", items=diff.newly_failing),
+        Group(key="new-failing", title=red_title, hint=red_hint, items=born_red),
+        Group(key="newly-fixed", title="Newly fixed", hint="failed the last time", items=diff.newly_fixed),
+        Group(key="still-failing", title="Still failing", hint="a changed cause is flagged", items=diff.still_failing),
+        Group(key="errors", title="Errors", hint="the lab's or the server's fault, not the app's", items=diff.errors),
+        Group(key="flaky", title="Flaky", hint="failed, then passed on a fresh server", items=diff.flaky),
+        Group(key="blocked", title="Blocked", hint="an earlier stage failed", items=diff.blocked, folded=True),
+        Group(key="skipped", title="Skipped", hint="with the reason", items=diff.skipped, folded=True),
+        Group(key="shed", title="Shed", hint="no room in the budget", items=diff.shed, folded=True),
+        Group(key="not-run", title="Not run", hint="the run ended before them", items=diff.not_run, folded=True),
+        Group(
+            key="missing",
+            title="Missing",
+            hint="in the last complete run, and not in this selection",
+            items=diff.missing,
+            folded=True,
+        ),
+        Group(key="new", title="New", hint=new_hint, items=quiet, folded=True),
+    )
+
+
+def _sentence(diff: DiffView) -> tuple[str, str]:
+    broke = len(diff.newly_failing) + (0 if diff.previous is None else len(new_failures(diff)))
+    still = len(diff.still_failing) + (len(new_failures(diff)) if diff.previous is None else 0)
+    parts = []
+    if broke:
+        parts.append(f"{counted(broke, 'test')} broke")
+    if diff.newly_fixed:
+        parts.append(f"{len(diff.newly_fixed)} mended")
+    if still:
+        parts.append(f"{still} {_still(diff)}")
+    if diff.errors:
+        parts.append(counted(len(diff.errors), "error") + " of the lab")
+    if not parts:
+        return "good", "All is well" if not diff.run.say else diff.run.say
+    tone = "bad" if broke or (diff.previous is None and still) else "warn" if still or diff.errors else "good"
+    return tone, ", ".join(parts)
+
+
+def _still(diff: DiffView) -> str:
+    return "failing on the first night" if diff.previous is None else "still failing"

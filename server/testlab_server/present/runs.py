@@ -1,0 +1,69 @@
+"""A run's page: how far it is, what runs where, and every result, the worst first."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pytest_testlab.store.views import ResultView, RunView, TargetView
+from testlab_server.present.statuses import Share, shares, weight
+
+PENDING = ("running", "waiting")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a run is."""
+
+    done: int
+    planned: int
+    percent: float
+    elapsed_s: float
+    left_s: float | None
+    """What is left by the projection, else by the pace so far; None when nothing can be said, 0 when it is over."""
+    bar: tuple[Share, ...]
+
+    @property
+    def over(self) -> bool:
+        """Whether every planned test has come to something."""
+        return self.done >= self.planned
+
+
+def progress(run: RunView, results: Sequence[ResultView], now: dt.datetime) -> Progress:
+    """Counted from the results, not from the run's own counts, which may be those of its end."""
+    counts = Counter(result.status for result in results if result.status not in PENDING)
+    done, planned = sum(counts.values()), max(run.planned, len(results))
+    elapsed = max(0.0, ((run.finished_at or now) - run.started_at).total_seconds())
+    return Progress(
+        done=done,
+        planned=planned,
+        percent=100 * done / planned if planned else 0.0,
+        elapsed_s=elapsed,
+        left_s=_left(run, done, planned, elapsed),
+        bar=shares(counts, planned),
+    )
+
+
+def _left(run: RunView, done: int, planned: int, elapsed: float) -> float | None:
+    if run.finished_at is not None or (planned and done >= planned):
+        return 0.0
+    if run.projected_s is not None and run.projected_s > elapsed:
+        return run.projected_s - elapsed
+    # Three results are the least that a pace can be told from.
+    return elapsed / done * (planned - done) if done >= 3 else None
+
+
+def sorted_results(results: Sequence[ResultView]) -> list[ResultView]:
+    """Failures first, then by status, what matters most first, and the test's own name."""
+    return sorted(results, key=lambda result: (weight(result.status), result.priority, result.test))
+
+
+def digest(run: RunView, results: Sequence[ResultView], targets: Sequence[TargetView]) -> str:
+    """Changes when anything on the page changes but the clock, so that a page that polls redraws only then."""
+    said = [(run.state, run.planned, run.finished_at)]
+    rows = [(result.test, result.attempt, result.status, result.slot) for result in results]
+    places = [(target.slot, target.name, target.state, target.test, target.say) for target in targets]
+    return hashlib.blake2s(repr((said, rows, places)).encode(), digest_size=8).hexdigest()

@@ -1,0 +1,93 @@
+"""Numbers, moments and names as people read them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os.path
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+ENTRY_FILE = "testlab.toml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestName:
+    """A test's id in the parts that a reader needs: what, which stage of it, and where it is written."""
+
+    __test__ = False
+
+    title: str
+    stage: str
+    path: str
+
+
+def test_name(test: str) -> TestName:
+    """`examples/apps/radicale/testlab.toml::install` → radicale, install, examples/apps/radicale."""
+    file, _, name = test.partition("::")
+    path = PurePosixPath(file)
+    if path.name == ENTRY_FILE:
+        return TestName(title=path.parent.name or file, stage=name, path=str(path.parent))
+    return TestName(title=name or file, stage="", path=file)
+
+
+def common_folder(tests: Iterable[str]) -> str:
+    """The folder that all of these tests' paths begin with, with its slash; empty where there is none.
+
+    What every line of a list would repeat needs no place in it.
+    """
+    paths = {test_name(test).path for test in tests}
+    folder = os.path.commonpath(paths) if len(paths) > 1 and not any(map(os.path.isabs, paths)) else ""
+    return f"{folder}/" if folder else ""
+
+
+def duration(seconds: float | None) -> str:
+    """`0.4 s`, `12 s`, `3 min 05 s`, `2 h 10 min`; a dash for None."""
+    if seconds is None:
+        return "—"
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+
+
+def size(count: int) -> str:
+    """Bytes in the unit that keeps it short: `812 B`, `3.4 KB`, `26 KB`, `1.2 MB`."""
+    if count < 1000:
+        return f"{count} B"
+    for unit, scale in (("KB", 1_000), ("MB", 1_000_000)):
+        value = count / scale
+        if value < 1000:
+            return f"{value:.1f} {unit}" if value < 9.95 else f"{value:.0f} {unit}"
+    return f"{count / 1_000_000_000:.1f} GB"
+
+
+def moment(at: dt.datetime | None) -> str:
+    """`Sat 21 Nov 02:31`, in the server's own time zone; with the year where it isn't this one."""
+    if at is None:
+        return "—"
+    local = at.astimezone()
+    year = "" if local.year == dt.datetime.now(dt.UTC).astimezone().year else f" {local.year}"
+    return f"{local:%a} {local.day} {local:%b}{year} {local:%H:%M}"
+
+
+def ago(at: dt.datetime | None, now: dt.datetime | None = None) -> str:
+    """`just now`, `4 min ago`, `3 h ago`, `12 days ago`; a dash for None."""
+    if at is None:
+        return "—"
+    seconds = ((now or dt.datetime.now(dt.UTC)) - at).total_seconds()
+    if seconds < 60:
+        return "just now"
+    for limit, scale, unit in ((3600, 60, "min"), (48 * 3600, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds // scale:.0f} {unit} ago"
+    return f"{seconds // 86400:.0f} days ago"
+
+
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """`1 test`, `3 tests`."""
+    return f"{count} {one if count == 1 else many or one + 's'}"

@@ -1,0 +1,101 @@
+"""From a listening socket to a server that answers: what `testlab serve` does."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+from flask import Flask
+from waitress.server import create_server
+
+from pytest_testlab.cli.ini import ini_settings
+from pytest_testlab.errors import UsageError
+from pytest_testlab.options import resolve
+from pytest_testlab.store.embedded import open_store
+from testlab_server.app import create_app, login_links
+from testlab_server.config import ServerConfig, checked_url
+
+THREADS = 8
+MAX_REQUEST_HEADER_BYTES = 16_384
+
+
+def serve_until_interrupted(*, host: str, port: int, url: str | None, db: str | None) -> None:
+    """Serve the store's pages, and print a login link; ends with Ctrl-C or SIGTERM.
+
+    Raises `UsageError` when the port is taken, before anything else is started.
+    """
+    public = checked_url(url) if url else None
+    with listen(host, port) as listening, open_store(resolve({"db": db}, ini_settings())) as store:
+        config = ServerConfig(home=store.home, host=host, port=listening.getsockname()[1], url=public)
+        app = create_app(store.engine, config)
+        announce(app, config)
+        if sys.stdin.isatty():
+            threading.Thread(target=_links_on_enter, args=(app,), name="login-links", daemon=True).start()
+        run(app, listening)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens; raises `UsageError` that suggests another port when this one is taken."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listening = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise UsageError(f"can't listen on {host}: {error.strerror or error}") from None
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(128)
+    except OSError as error:
+        listening.close()
+        raise UsageError(_cannot_bind(error, host, port)) from None
+    return listening
+
+
+def run(app: Flask, listening: socket.socket) -> None:
+    """Serve on a socket until Ctrl-C or SIGTERM; requests that are under way are answered first."""
+    server = create_server(
+        app,
+        sockets=[listening],
+        threads=THREADS,
+        ident="testlab",
+        max_request_header_size=MAX_REQUEST_HEADER_BYTES,
+    )
+    before = signal.signal(signal.SIGTERM, _leave)
+    try:
+        server.run()
+    finally:
+        server.close()
+        signal.signal(signal.SIGTERM, before)
+
+
+def announce(app: Flask, config: ServerConfig, say: Callable[[str], None] = print) -> None:
+    """Say what is served, where, and how to get in."""
+    say(f"The dashboard is at {config.origin}, closed to whoever has no login.")
+    say("Open it with this link, once, within ten minutes:")
+    say("")
+    say(f"    {login_links(app).make()}")
+    say("")
+    say("Enter makes another link, Ctrl-C ends." if sys.stdin.isatty() else "Ctrl-C ends.")
+    sys.stdout.flush()
+
+
+def _links_on_enter(app: Flask) -> None:
+    for _ in sys.stdin:
+        print(f"    {login_links(app).make()}", flush=True)  # noqa: T201 - the command's own output
+
+
+def _cannot_bind(error: OSError, host: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} of {host} is taken; choose another: testlab serve --port {port + 1}"
+    return f"can't listen on {host}, port {port}: {error.strerror or error}"
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)

@@ -1,0 +1,24 @@
+// What the pages do beyond htmx: ages that grow while a page is left open, and a word when the server is gone.
+"use strict";
+
+function ago(seconds) {
+  if (seconds < 60) return "just now";
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
+  if (seconds < 48 * 3600) return `${Math.floor(seconds / 3600)} h ago`;
+  return `${Math.floor(seconds / 86400)} days ago`;
+}
+
+function renewAges() {
+  for (const time of document.querySelectorAll("time[data-ago]")) {
+    const text = ago((Date.now() - Date.parse(time.dateTime)) / 1000);
+    if (time.textContent !== text) time.textContent = text;
+  }
+}
+
+setInterval(renewAges, 20000);
+document.addEventListener("htmx:sendError", () => document.body.classList.add("is-offline"));
+document.addEventListener("htmx:afterOnLoad", () => document.body.classList.remove("is-offline"));
+document.addEventListener("htmx:responseError", (event) => {
+  // Logged out meanwhile: the whole page says so better than a part of it that stands still.
+  if (event.detail.xhr.status === 403) location.reload();
+});
