@@ -73,6 +73,8 @@ class ProbeFacts:
     inside: tuple[Answer, ...] = ()
     front_door: Answer | None = None
     unknown_host: Answer | None = None
+    unknown_host_same: bool | None = None
+    """Whether a random unknown host was answered as the app is; None when that isn't known."""
     addons: tuple[AddonProbe, ...] = ()
     network: tuple[NetworkProbe, ...] = ()
     missing: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,115 @@
+"""Collects the sections of a bundle in one round trip to the target; what can't be had is absent, with the reason."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pytest_testlab.diagnosis.script import Frame, compose, decode
+from pytest_testlab.errors import InfraError
+from pytest_testlab.model import Section
+from pytest_testlab.protocols import Target
+
+LOST = "the line to the target was lost"
+"""How the reason of every section begins that a lost line took away; the classifier takes it as a fact."""
+TOO_LATE = "not collected: no time was left"
+_MARGIN_S = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawSection:
+    """One part of a bundle as it came from the target or from the lab's own record: bounded, not yet redacted."""
+
+    name: str
+    source: str
+    text: bytes = b""
+    size: int = 0
+    """Bytes at the source, before the tail bound."""
+    absent: str | None = None
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the beginning was cut off."""
+        return self.size > len(self.text)
+
+
+def collect(target: Target, sections: Sequence[Section], *, deadline_s: float) -> list[RawSection]:
+    """The sections in their order; those with a script are had from the target in a single `run`, all at once.
+
+    Never raises: when the line is lost, or after `deadline_s` seconds, whatever is missing is absent and says why.
+    """
+    fragments = [section for section in sections if section.script is not None and section.absent is None]
+    frames, why = _from_target(target, fragments, deadline_s) if fragments else ({}, "")
+    by_id = {id(section): frames.get(index) for index, section in enumerate(fragments)}
+    return [_raw(section, by_id.get(id(section)), why) for section in sections]
+
+
+def _from_target(target: Target, fragments: Sequence[Section], deadline_s: float) -> tuple[Mapping[int, Frame], str]:
+    if deadline_s <= 1:
+        return {}, TOO_LATE
+    boundary = "testlab-" + secrets.token_hex(16)
+    script = compose(fragments, boundary, max(1, int(deadline_s - _MARGIN_S)))
+    try:
+        result = target.run(script, timeout_s=deadline_s)
+    except InfraError as error:
+        return {}, f"{LOST}: {error}"
+    except Exception as error:  # noqa: BLE001  a bundle must come about whatever a target's plugin raises
+        return {}, f"the target raised {type(error).__name__}: {error}"
+    frames, why = decode(result.stdout, boundary, len(fragments))
+    if result.timed_out:
+        return frames, f"it did not end within {deadline_s:g} s"
+    if why and result.exit_code:
+        said = result.stderr[-300:].decode(errors="replace").strip()
+        why += f" (exit code {result.exit_code}{': ' + said if said else ''})"
+    return frames, why
+
+
+def _raw(section: Section, frame: Frame | None, why: str) -> RawSection:
+    if section.absent is not None:
+        return _absent(section, section.absent)
+    if section.content is not None:
+        tail = section.content[-section.tail_bytes :] if section.tail_bytes else b""
+        return RawSection(name=section.name, source=section.source, text=tail, size=len(section.content))
+    if section.script is None:
+        return _absent(section, "nothing was recorded")
+    if frame is None:
+        return _absent(section, why or "the collection did not bring it")
+    return _framed(section, frame)
+
+
+def _framed(section: Section, frame: Frame) -> RawSection:
+    text = frame.text[-section.tail_bytes :] if section.tail_bytes else b""
+    size = max(len(frame.text), frame.size or 0)
+    if text:
+        note = _cut_note(section, frame)
+        return RawSection(name=section.name, source=section.source, text=text + note, size=size + len(note))
+    if size:
+        return _absent(section, f"its {size} bytes could not be kept on the target (is its disk full?)")
+    if frame.absent.strip():
+        return _absent(section, _one_line(frame.absent))
+    if frame.code == 0:
+        return RawSection(name=section.name, source=section.source)
+    return _absent(section, _why_nothing(section, frame))
+
+
+def _cut_note(section: Section, frame: Frame) -> bytes:
+    if frame.code not in (124, 137, 143):
+        return b""
+    return f"\n[testlab: cut off here, it did not end within {section.timeout_s} s]\n".encode()
+
+
+def _why_nothing(section: Section, frame: Frame) -> str:
+    if frame.code in (124, 137, 143):
+        return f"it printed nothing within {section.timeout_s} s"
+    said = _one_line(frame.error)
+    code = "an unknown exit code" if frame.code is None else f"exit code {frame.code}"
+    return f"it ended with {code}" + (f": {said}" if said else " and printed nothing")
+
+
+def _absent(section: Section, why: str) -> RawSection:
+    return RawSection(name=section.name, source=section.source, absent=why)
+
+
+def _one_line(text: bytes) -> str:
+    return " ".join(text.decode(errors="replace").split())[:300]

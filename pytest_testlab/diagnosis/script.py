@@ -1,0 +1,162 @@
+"""Composes the one POSIX sh script that collects every section of a bundle, and reads what it printed.
+
+Logs are hostile input, so nothing that a fragment prints can pass for the script's own words: its output goes to a file
+in a private folder first, and travels as a header, made of a boundary drawn anew for each collection and of byte
+lengths, and then exactly as many bytes. The lab reads by these lengths and never searches.
+
+The script runs under dash, bash and busybox; a log of any size streams through it in constant memory and disk.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pytest_testlab.model import Section
+
+NOTE_BYTES = 1_000
+"""How much is kept of the reason for an absence, and of a fragment's standard error."""
+
+_PREAMBLE = r"""
+umask 077
+d=
+for t in /dev/shm "${TMPDIR:-/tmp}" "${HOME:-/}"; do
+  d=$(mktemp -d "$t/testlab-collect.XXXXXX" 2>/dev/null) && break
+done
+[ -n "$d" ] || { printf '%s homeless\n' "$b"; exit 0; }
+trap 'rm -rf "$d"' EXIT
+trap 'exit 129' HUP INT TERM
+after() {
+  trap 'kill "$s" 2>/dev/null; exit 0' TERM
+  sleep "$1" & s=$!
+  wait "$s"
+  shift
+  "$@"
+}
+if timeout -k 1 5 true 2>/dev/null; then
+  limit() { n=$1; shift; timeout -k 2 "$n" "$@"; }
+elif timeout 5 true 2>/dev/null; then
+  limit() { n=$1; shift; timeout "$n" "$@"; }
+else
+  limit() {
+    n=$1
+    shift
+    { "$@" <&8 8<&- & } 8<&0
+    p=$!
+    ( exec </dev/null >/dev/null 2>&1; after "$n" kill -9 "$p" ) &
+    q=$!
+    wait "$p"
+    r=$?
+    kill "$q" 2>/dev/null
+    return "$r"
+  }
+fi
+job() {
+  mkfifo "$d/$1.tee"
+  limit $(($2 + 5)) wc -c <"$d/$1.tee" >"$d/$1.size" 2>/dev/null &
+  { limit "$2" sh "$d/$1.sh" "$d/$1.absent" 2>"$d/$1.err"; echo $? >"$d/$1.code"; } |
+    limit $(($2 + 3)) tee "$d/$1.tee" 2>/dev/null | tail -c "$3" >"$d/$1.out"
+  wait
+  echo "$1" >&5
+}
+length() {
+  [ -f "$1" ] || : >"$1"
+  l=$(($(wc -c <"$1")))
+  [ "$l" -le "$2" ] || l=$2
+}
+emit() {
+  read -r size <"$d/$1.size" || size=-
+  read -r code <"$d/$1.code" || code=-
+  length "$d/$1.out" "$2"; k=$l
+  length "$d/$1.absent" "$note"; a=$l
+  length "$d/$1.err" "$note"; e=$l
+  printf '%s %s %s %s %s %s %s\n' "$b" "$1" ${size:--} ${code:--} "$k" "$a" "$e"
+  head -c "$k" "$d/$1.out"
+  head -c "$a" "$d/$1.absent"
+  head -c "$e" "$d/$1.err"
+}
+mkfifo "$d/done"
+exec 5<>"$d/done"
+"""
+
+_PRELUDE = r"""testlab_absent=$1
+shift
+absent() { printf '%s\n' "$*" >"$testlab_absent"; exit 0; }
+"""
+
+_ENDING = r"""
+( exec </dev/null >/dev/null 2>&1; after "$deadline" sh -c 'echo end >&5' ) &
+w=$!
+while [ "$n" -gt 0 ] && read -r i <&5; do
+  [ "$i" = end ] && break
+  emit "$i" "$largest"
+  n=$((n - 1))
+done
+kill "$w" 2>/dev/null
+printf '%s end\n' "$b"
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """What the script printed of one section."""
+
+    size: int | None
+    """Bytes that the fragment printed in all; None when they could not be counted."""
+    code: int | None
+    """The fragment's exit code; 124 or 137 when its time was up; None when unknown."""
+    text: bytes
+    absent: bytes
+    """What it gave to `absent`, else empty."""
+    error: bytes
+    """The beginning of its standard error."""
+
+
+def compose(fragments: Sequence[Section], boundary: str, deadline_s: int) -> str:
+    """The script that runs every fragment at once, each under its own time, and prints a frame as soon as each ends."""
+    parts = [f"b={boundary}\nnote={NOTE_BYTES}\ndeadline={deadline_s}\nn={len(fragments)}\n"]
+    parts.append(f"largest={max((section.tail_bytes for section in fragments), default=0)}\n")
+    parts.append(_PREAMBLE)
+    for index, section in enumerate(fragments):
+        parts.append(f"cat >\"$d/{index}.sh\" <<'{boundary}'\n{_PRELUDE}{section.script}\n{boundary}\n")
+    for index, section in enumerate(fragments):
+        seconds = max(1, min(section.timeout_s, deadline_s))
+        # A job that outlives the script must not hold the line open, nor mix into the frames; by `exec`, because dash
+        # keeps a copy of what a plain redirection replaces.
+        parts.append(f"( exec </dev/null >/dev/null 2>&1; job {index} {seconds} {section.tail_bytes} ) &\n")
+    parts.append(_ENDING)
+    return "".join(parts)
+
+
+def decode(output: bytes, boundary: str, count: int) -> tuple[Mapping[int, Frame], str]:
+    """The frames by index, and why there are no more of them: empty when the script came to its end."""
+    header = re.compile(rb"%s (\d{1,4}) (\d{1,18}|-) (\d{1,4}|-) (\d{1,9}) (\d{1,9}) (\d{1,9})\n" % boundary.encode())
+    frames: dict[int, Frame] = {}
+    position = 0
+    while match := header.match(output, position):
+        index = int(match[1])
+        ends = [match.end()]
+        for length in match.group(4, 5, 6):
+            ends.append(ends[-1] + int(length))
+        if ends[-1] > len(output) or index >= count or index in frames:
+            break
+        text, absent, error = (output[start:end] for start, end in itertools.pairwise(ends))
+        frames[index] = Frame(
+            size=None if match[2] == b"-" else int(match[2]),
+            code=None if match[3] == b"-" else int(match[3]),
+            text=text,
+            absent=absent,
+            error=error,
+        )
+        position = ends[-1]
+    return frames, _ending(output[position:], boundary, complete=len(frames) == count)
+
+
+def _ending(rest: bytes, boundary: str, *, complete: bool) -> str:
+    if rest == f"{boundary} homeless\n".encode():
+        return "no folder could be made for it on the target (is its disk full?)"
+    if rest == f"{boundary} end\n".encode():
+        return "" if complete else "it did not end in time"
+    return "the output of the collection broke off"

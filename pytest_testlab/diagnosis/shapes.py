@@ -1,0 +1,112 @@
+"""Well-known shapes of secrets, for those that the lab was never told of.
+
+Each pattern is anchored on a literal and bounded, so that a line of any length is searched in linear time. Code that
+shows up in tracebacks (`password=self.password`, `token = os.environ[…]`) and placeholders are left alone.
+"""
+
+from __future__ import annotations
+
+import re
+
+from pytest_testlab.protocols import RedactionShape
+
+
+def _shape(name: str, words: str, *pattern: str, flags: int = 0) -> RedactionShape:
+    return RedactionShape(
+        name=name,
+        words=tuple(word.encode() for word in words.split("|")),
+        pattern=re.compile("".join(pattern).encode(), flags),
+    )
+
+
+_NAMED = "pass|secret|token|key"
+_NAME = (
+    r"(?P<name>passw(?:or)?d|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|(?:(?<=[_\"'-])pass))"
+    r"(?:_?key)?(?:_?(?:base|value|enc|b64|base64|[0-9]{1,2}))?"
+)
+# What stands where a secret would and isn't one: a variable, a template, code, or a word that says there is none.
+_NOT_CODE = (
+    r"(?![\"']?(?:\$[A-Za-z_{(]|[%{<(*\[]|(?:self|os|settings|config|env|process|request|none|null|nil|true|false"
+    r"|undefined|str|bytes|required|invalid|missing|not|redacted|xxx)\b))"
+    r"(?![\"']?[A-Za-z_.]{0,64}(?P=name)[A-Za-z_]{0,64}[\"']?(?:[\s,;)\]}&(]|$))"
+)
+_DIGIT = r"(?=[^\s\"',;]{0,200}[0-9])"
+_LETTER = r"(?=[^\s\"',;]{0,200}[A-Za-z])"
+_BEGIN = r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
+
+BUILT_IN_SHAPES: tuple[RedactionShape, ...] = (
+    _shape("private-key", "private key", _BEGIN, r"(?P<secret>.*?)(?:(?=-----END )|\Z)", flags=re.DOTALL),
+    _shape(
+        "private-key-cut",  # the tail bound took its beginning
+        "private key",
+        r"\A(?P<secret>(?:(?!-----BEGIN).){1,16384}?)(?=-----END [A-Z0-9 ]{0,40}PRIVATE KEY)",
+        flags=re.DOTALL,
+    ),
+    _shape(
+        "authorization",
+        "authorization",
+        r"(?i)authorization[\"']?\s{0,4}[:=]\s{0,4}[\"']?(?:basic|bearer|token|digest|negotiate|apikey)\s{1,4}",
+        r"(?P<secret>[^\r\n\"']{4,4000})",
+    ),
+    _shape(
+        "authorization-bare",
+        "authorization",
+        r"(?i)authorization[\"']?\s{0,4}[:=]\s{0,4}[\"']?(?P<secret>",
+        _DIGIT,
+        r"[^\s\"',;\[]{12,4000})",
+    ),
+    _shape("bearer", "bearer ", r"(?i)\bbearer {1,4}(?P<secret>", _DIGIT, r"[A-Za-z0-9._~+/=-]{12,4000})"),
+    _shape(
+        "set-cookie",
+        "set-cookie",
+        r"(?i)set-cookie[\"']?\s{0,4}[:=,]\s{0,4}[\"']?[^=;\s\"']{1,200}=(?P<secret>[^;\s\"']{1,4000})",
+    ),
+    _shape(
+        "cookie",
+        "cookie",
+        r"(?i)(?<!set-)cookie[\"']?:\s{0,4}[\"']?[^=;\s\"']{1,200}=(?P<secret>[^\r\n\"']{1,8000})",
+    ),
+    _shape("url-password", "://", r"://[^\s:/@\"'?#<>]{0,128}:(?P<secret>(?![${%])[^\s/\"'<>]{1,256})@"),
+    _shape("url-token", "://", r"://(?P<secret>[A-Za-z0-9_-]{20,256})@"),
+    _shape(
+        "assignment-quoted",
+        _NAMED,
+        rf"(?i){_NAME}[\"'\\]{{0,3}}\s{{0,4}}(?:=>|=|:)\s{{0,4}}{_NOT_CODE}\\{{0,3}}(?P<q>[\"'])",
+        r"(?P<secret>(?:(?!(?P=q))[^\r\n\\]|\\(?!\\{0,3}(?P=q)).){4,2000})",
+    ),
+    _shape(
+        "assignment",
+        _NAMED,
+        rf"(?i){_NAME}=\s?{_NOT_CODE}(?P<secret>[^\s\"',;&)}}\]]{{4,2000}})",
+    ),
+    _shape(
+        "assignment-yaml",
+        _NAMED,
+        rf"(?im)^[\s-]{{0,40}}[\w.-]{{0,80}}?{_NAME}:\s{{1,4}}{_NOT_CODE}(?P<secret>[^\s\"',;]{{6,2000}})\s{{0,4}}$",
+    ),
+    _shape(
+        "assignment-prose",
+        _NAMED,
+        rf"(?i){_NAME}\s{{0,2}}[:=]\s{{1,2}}{_NOT_CODE}(?P<secret>{_DIGIT}{_LETTER}[^\s\"',;()\[\]]{{8,2000}})",
+    ),
+    _shape(
+        "github",
+        "ghp_|gho_|ghu_|ghs_|ghr_|github_pat_",
+        r"\b(?P<secret>(?:gh[pousr]_|github_pat_)[A-Za-z0-9_]{20,255})",
+    ),
+    _shape("gitlab", "glpat-|gldt-|glrt-", r"\b(?P<secret>gl(?:pat|dt|rt)-[A-Za-z0-9_.-]{16,255})"),
+    _shape("aws", "akia|asia", r"\b(?P<secret>A(?:KI|SI)A[A-Z0-9]{16})\b"),
+    _shape("slack", "xox|xapp-", r"\b(?P<secret>(?:xox[abeoprs]|xapp)-[A-Za-z0-9-]{10,255})"),
+    _shape(
+        "jwt",
+        "eyj",
+        r"\b(?P<secret>eyJ[A-Za-z0-9_-]{8,4000}\.[A-Za-z0-9_-]{8,8000}(?:\.[A-Za-z0-9_-]{0,4000})?)",
+    ),
+    _shape("stripe", "k_live_|k_test_", r"\b(?P<secret>[sr]k_(?:live|test)_[A-Za-z0-9]{16,255})"),
+    _shape("sk", "sk-", r"\b(?P<secret>sk-(?=[A-Za-z0-9_-]{0,200}[0-9])[A-Za-z0-9_-]{20,255})"),
+    _shape("package-index", "pypi-age|npm_", r"\b(?P<secret>pypi-AgE[A-Za-z0-9_-]{32,1000}|npm_[A-Za-z0-9]{36})"),
+    _shape("google", "aiza", r"\b(?P<secret>AIza[A-Za-z0-9_-]{35})"),
+    _shape("age", "age-secret-key-", r"(?P<secret>AGE-SECRET-KEY-1[A-Z0-9]{40,80})"),
+    _shape("vault", "hvs.|dop_v1_|dckr_pat_", r"\b(?P<secret>(?:hvs\.|dop_v1_|dckr_pat_)[A-Za-z0-9_.-]{20,255})"),
+)
+"""Every built-in shape."""
