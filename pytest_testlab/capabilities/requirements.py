@@ -70,10 +70,8 @@ def script(requires: Sequence[Requirement], mark: str) -> str:
 
 def parse(output: str, mark: str) -> list[tuple[str, str]]:
     """(what a tool said, its exit code or `absent`), in the order asked."""
-    return [
-        (said.strip(), code)
-        for said, code in re.findall(rf"(.*?)^{re.escape(mark)} (\w+)$\n?", output, re.DOTALL | re.M)
-    ]
+    answer = re.compile(rf"(.*?)^{re.escape(mark)} (\w+)$\n?", re.DOTALL | re.MULTILINE)
+    return [(said.strip(), code) for said, code in answer.findall(output)]
 
 
 _DOTTED = re.compile(r"(?<![\d.])(\d{1,9}(?:\.\d{1,9})+(?:(?:a|b|rc)\d{1,5})?)", re.ASCII)

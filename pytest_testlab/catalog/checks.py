@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import secrets
 import time
 from contextlib import ExitStack
@@ -22,6 +23,7 @@ STRANGER_S = 10.0
 ALIKE = 0.9
 """From this similarity on two bodies are the same page (pages differ in times and tokens)."""
 COMPARED_BYTES = 4096
+_WORDS = re.compile(rb"\w+|[^\w\s]")
 
 
 def run_checks(
@@ -123,5 +125,5 @@ def _alike(ours: HttpAnswer, theirs: HttpAnswer) -> bool:
         return False
     if ours.headers.get("location") != theirs.headers.get("location"):
         return False
-    our_page, their_page = (answer.body[:COMPARED_BYTES].decode("latin-1") for answer in (ours, theirs))
-    return difflib.SequenceMatcher(None, our_page, their_page, autojunk=False).quick_ratio() >= ALIKE
+    our_words, their_words = (_WORDS.findall(answer.body[:COMPARED_BYTES]) for answer in (ours, theirs))
+    return difflib.SequenceMatcher(None, our_words, their_words, autojunk=False).ratio() >= ALIKE

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import pluggy
 import pytest
@@ -18,10 +17,12 @@ from pytest_testlab.catalog.nodes import Blocked, EntryFile, EntryItem, Headline
 from pytest_testlab.catalog.secrets import SecretLookup
 from pytest_testlab.catalog.stages import Stages, UnitState
 from pytest_testlab.diagnosis.bundle import diagnose
-from pytest_testlab.diagnosis.classify import ordered
-from pytest_testlab.diagnosis.collect import collect
+from pytest_testlab.diagnosis.classify import in_order
+from pytest_testlab.diagnosis.collect import RawSection, collect
 from pytest_testlab.diagnosis.redact import Redactor
-from pytest_testlab.errors import InfraError, RequirementMissing, StageFailure, TestlabError
+from pytest_testlab.diagnosis.sections import network_probe
+from pytest_testlab.diagnosis.suspects import suspect_hosts
+from pytest_testlab.errors import BuildFailed, InfraError, RequirementMissing, StageFailure, TestlabError
 from pytest_testlab.model import Bundle, FailureClass, Section, Server, Status
 from pytest_testlab.protocols import Platform, Provider, Target
 from pytest_testlab.recording import events
@@ -68,10 +69,10 @@ class Lab:
         self._platform = platform
         self._hooks = hooks
         self._journal = journal
-        self._secrets = secrets
+        self.secrets = secrets
         self._known = known_secrets
         self._shapes = tuple(shape for shapes in hooks.hook.testlab_redactors() for shape in shapes or ())
-        self._rules = ordered(rule for rules in hooks.hook.testlab_classifiers() for rule in rules or ())
+        self._rules = in_order(rule for rules in hooks.hook.testlab_classifiers() for rule in rules or ())
         self._redactor = Redactor(self._known, self._shapes)
         self._target: Target | None = None
         self._server: Server | None = None
@@ -88,7 +89,7 @@ class Lab:
             self.close()
             self._target = self._provider.connect(server)
         self._target.server = self._server = server
-        self._stages = Stages(target=self._target, platform=self._platform, secrets=self._secrets)
+        self._stages = Stages(target=self._target, platform=self._platform, secrets=self.secrets)
         return self._platform.install(self._target, Observations())
 
     def close(self) -> None:
@@ -187,6 +188,8 @@ class Lab:
     def _collect(self, attempt: Attempt, state: UnitState, failure: TestlabError | None) -> Bundle:
         deployment = state.deployment
         raw = collect(self.target, self._sections(attempt, state), deadline_s=COLLECT_WITHIN_S)
+        if isinstance(failure, BuildFailed):
+            raw += self._ask_the_network(raw)
         known = deployment.secret_values | deployment.app.secret_values if deployment is not None else frozenset()
         redactor = Redactor(self._known | known, self._shapes) if known else self._redactor
         entry = attempt.item.entry
@@ -199,6 +202,11 @@ class Lab:
             redactor=redactor,
             rules=self._rules,
         )
+
+    def _ask_the_network(self, raw: Sequence[RawSection]) -> list[RawSection]:
+        """Whether the hosts that a failed build complains of answer: a log may suspect, a probe must confirm."""
+        hosts = [host for section in raw if section.name == "build" for host in suspect_hosts(section.text)]
+        return collect(self.target, [network_probe(hosts)], deadline_s=COLLECT_WITHIN_S) if hosts else []
 
     def _sections(self, attempt: Attempt, state: UnitState) -> list[Section]:
         sections = [] if state.deployment is None else self._platform.sections(self.target, state.deployment)

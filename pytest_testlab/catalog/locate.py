@@ -5,6 +5,7 @@ The text is one that `tomllib` has accepted, so this reads leniently: it has to 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Mapping
@@ -31,10 +32,9 @@ def nearest_line(lines: Mapping[KeyPath, int], path: KeyPath) -> int:
 def key_lines(text: str) -> dict[KeyPath, int]:
     """The line, from 1, of every key and list item of a valid TOML text."""
     scanner = _Scanner(text.replace("\r\n", "\n"))
-    try:
+    # Where the scanner loses its way, what it found up to there still helps: callers fall back to the table around.
+    with contextlib.suppress(IndexError, RecursionError):
         scanner.document()
-    except (IndexError, RecursionError):
-        pass  # what was found up to here still helps; the caller falls back to the table around the key
     return scanner.lines
 
 

@@ -6,6 +6,7 @@ entry's, so an app lives exactly as long as its tests need it.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_testlab.catalog.read import read_entry
+from pytest_testlab.catalog.read import parse_entry, read_bytes
 from pytest_testlab.catalog.scan import NameRegistry
-from pytest_testlab.errors import CatalogError, StageFailure, TestlabError
+from pytest_testlab.catalog.secrets import SecretLookup, require_all
+from pytest_testlab.errors import CatalogError, StageFailure, TestlabError, UsageError
 from pytest_testlab.model import Entry, Stage, Suite
 from pytest_testlab.options import PRIORITIES, SUITES, Settings
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 FILE_NAME = "testlab.toml"
 LAB: pytest.StashKey[Lab] = pytest.StashKey()
-_NAMES: pytest.StashKey[NameRegistry] = pytest.StashKey()
+_SEEN: pytest.StashKey[Seen] = pytest.StashKey()
 
 
 class Blocked(pytest.skip.Exception):
@@ -46,8 +48,11 @@ class EntryFile(pytest.File):
 
     def collect(self) -> Iterator[EntryItem]:
         """Read the file and make a test for each stage; raises `CatalogError` with all of its problems."""
-        self.entry = read_entry(self.path)
-        self.config.stash[_NAMES].claim(self.entry.name, self.path)
+        data = read_bytes(self.path)
+        self.entry = parse_entry(self.path, data)
+        seen = self.config.stash[_SEEN]
+        seen.names.claim(self.entry.name, self.path)
+        seen.digest.update(data)
         self.extra_keyword_matches.update((self.entry.name, *self.entry.tags))
         self.add_marker(self.entry.suite.value)
         self.add_marker(self.entry.priority.value)
@@ -129,6 +134,14 @@ class EntryItem(pytest.Item):
         }
 
 
+class Seen:
+    """What the files of a catalog have in common while they are collected."""
+
+    def __init__(self) -> None:
+        self.names = NameRegistry()
+        self.digest = hashlib.sha256()
+
+
 class CatalogPlugin:
     """Collects entries and keeps the selection to what the settings ask for."""
 
@@ -138,7 +151,7 @@ class CatalogPlugin:
 
     def pytest_configure(self, config: pytest.Config) -> None:
         """Make the lab's marks known, so that `-m "apps and P0"` works under strict markers."""
-        config.stash[_NAMES] = NameRegistry()
+        config.stash[_SEEN] = Seen()
         for name in SUITES:
             config.addinivalue_line("markers", f"{name}: tests of the suite {name}")
         for name in PRIORITIES:
@@ -180,3 +193,18 @@ class CatalogPlugin:
 def describe(items: list[pytest.Item]) -> list[dict[str, Any]]:
     """Every test of the catalog among the items."""
     return [item.describe() for item in items if isinstance(item, EntryItem)]
+
+
+def digest(config: pytest.Config) -> str:
+    """A digest of every testlab.toml that was read, in order."""
+    return config.stash[_SEEN].digest.hexdigest()
+
+
+def missing_secrets(items: list[pytest.Item], lookup: SecretLookup) -> str:
+    """What is to be said of the secrets that entries name and nobody gave, a line each; empty when all are there."""
+    files = dict.fromkeys(item.parent for item in items if isinstance(item, EntryItem))
+    try:
+        require_all((file.entry for file in files), lookup)
+    except UsageError as error:
+        return str(error)
+    return ""

@@ -54,7 +54,7 @@ def _read(file: Path, descriptor: int) -> bytes:
     if not stat.S_ISREG(facts.st_mode):
         raise _refused(file, "is a folder, not a file" if stat.S_ISDIR(facts.st_mode) else "is not a regular file")
     if facts.st_size <= LARGEST:
-        with open(descriptor, "rb", closefd=False) as stream:
+        with os.fdopen(descriptor, "rb", closefd=False) as stream:
             data = stream.read(LARGEST + 1)
         if len(data) <= LARGEST:
             return data

@@ -65,7 +65,7 @@ def _from_file(file: Path) -> str | None:
     except OSError as error:
         raise UsageError(f"{file} can't be read: {error.strerror}") from None
     try:
-        with open(descriptor, "rb") as stream:
+        with os.fdopen(descriptor, "rb") as stream:
             data = stream.read(LARGEST + 1)
         if len(data) > LARGEST:
             raise UsageError(f"{file} is larger than {LARGEST // 1024} KiB: too large for a secret")
