@@ -8,7 +8,7 @@ import re
 MAX_HOSTS = 4
 _TAIL = 200_000
 _HOST = rb"\[?(?P<host>[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?)\]?"
-# What pip, npm, apt, git, curl, wget, cargo and go say when a connection can't be made. A line needs one of these words…
+# What pip, npm, apt, git, curl, wget, cargo and go say when a connection can't be made. A line needs one of these…
 _TROUBLE = re.compile(
     rb"(?i)connection broken|failed to establish|failed to resolve|max retries|name resolution|name or service"
     rb"|could ?n[o']t resolve|unable to resolve|temporary failure|getaddrinfo|enotfound|eai_again|econnrefused"
