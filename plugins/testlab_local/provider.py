@@ -39,6 +39,7 @@ class LocalProvider:
     """
 
     name = "local"
+    default_platform = "procfile"
     blank_between_units = True
 
     def __init__(self, settings: Settings) -> None:

@@ -17,7 +17,7 @@ import subprocess
 import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import asyncssh
 
@@ -28,6 +28,8 @@ from testlab_local.records import Record
 log = logging.getLogger("testlab_local.sshd")
 LINGER_S = 0.5
 """For output to end after its command has; a daemon may have kept the pipe."""
+
+PIECE = 64 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,12 +92,14 @@ class Target:
         child = self._start(session.command)
         end = self._children.watch(child.pid)
         try:
-            await session.redirect(stdin=child.stdin, stdout=child.stdout, stderr=child.stderr)
+            await session.redirect(stdout=child.stdout, stderr=child.stderr)
+            feeding = asyncio.create_task(_feed(session.stdin, cast("IO[bytes]", child.stdin)))
             gone = asyncio.create_task(session.channel.wait_closed())
             await asyncio.wait((end, gone), return_when=asyncio.FIRST_COMPLETED)
             if end.done():
                 await self._finish(session, end.result())
             gone.cancel()
+            feeding.cancel()
         finally:
             child.returncode = 0  # reaped by `Children`; keeps Popen from looking for it
             if not end.done():
@@ -129,6 +133,32 @@ class Target:
         among = processes.all_processes()
         for process in [*processes.descendants(pid, among), *filter(None, [among.get(pid)])]:
             processes.send(process, signal.SIGKILL)
+
+
+async def _feed(source: asyncssh.SSHReader[bytes], sink: IO[bytes]) -> None:
+    """Pass a client's input on to its command, and its end once all has been taken.
+
+    asyncssh's own redirection closes the pipe while the last of it is still to be written, if the command is slow.
+    """
+    number = sink.fileno()
+    os.set_blocking(number, False)
+    with sink, contextlib.suppress(BrokenPipeError):
+        while piece := await source.read(PIECE):
+            left = memoryview(piece)
+            while left:
+                try:
+                    left = left[os.write(number, left) :]
+                except BlockingIOError:
+                    await _writable(number)
+
+
+async def _writable(number: int) -> None:
+    loop, ready = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_writer(number, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_writer(number)
 
 
 async def serve(orders: Orders, record: Record) -> None:

@@ -112,16 +112,17 @@ class SshTarget:
         """
         deadline = time.monotonic() + timeout_s
         channel, session = wait_for(self._open(commands.unpack(destination, timeout_s)), self._within_s + 60)
+        broke: OSError | None = None
         try:
             pack(folder, lambda chunk: wait_for(self._send(channel, session, chunk, deadline), timeout_s + 10))
-            code = wait_for(self._finish_upload(channel, session, deadline), timeout_s + 10)
         except OSError as error:
-            raise InfraError(f"{self._where}: the upload of {folder} broke off: {error}") from error
+            broke = error
         finally:
-            wait_for(_close_channel(channel), ATTEMPT_S)
-        if code != 0:
-            say = bytes(session.stderr).decode(errors="replace").strip()[-300:] or f"exit code {code}"
-            raise InfraError(f"{self._where}: the upload of {folder} to {destination} failed: {say}")
+            wait_for(_finish_upload(channel, session, deadline), timeout_s + 10)
+        if session.exit_code != 0 or broke is not None:
+            say = bytes(session.stderr).decode(errors="replace").strip()[-300:]
+            say = say or str(broke or f"exit code {session.exit_code}")
+            raise InfraError(f"{self._where}: the upload of {folder} to {destination} failed: {say}") from broke
 
     def close(self) -> None:
         """End the line; may be called twice."""
@@ -197,17 +198,7 @@ class SshTarget:
     ) -> None:
         if not await _within(session.writable, deadline - time.monotonic()):
             raise InfraError(f"{self._where}: the upload took longer than it may")
-        if session.closed.is_set():
-            raise ConnectionResetError(bytes(session.stderr).decode(errors="replace")[-300:] or "closed")
-        channel.write(chunk)
-
-    async def _finish_upload(
-        self, channel: asyncssh.SSHClientChannel[bytes], session: _Channel, deadline: float
-    ) -> int | None:
-        if not session.closed.is_set():
-            channel.write_eof()
-        await _within(session.closed, deadline - time.monotonic() + commands.TERM_GRACE_S)
-        return session.exit_code
+        channel.write(chunk)  # raises OSError once the far side has closed
 
 
 async def connect(address: SshAddress, within_s: float) -> asyncssh.SSHClientConnection:
@@ -276,5 +267,7 @@ async def _output_ends(session: _Channel) -> None:
             return
 
 
-async def _close_channel(channel: asyncssh.SSHClientChannel[bytes]) -> None:
+async def _finish_upload(channel: asyncssh.SSHClientChannel[bytes], session: _Channel, deadline: float) -> None:
+    _write(channel, b"")
+    await _within(session.closed, deadline - time.monotonic() + commands.TERM_GRACE_S)
     channel.abort()
