@@ -56,6 +56,8 @@ class Provider(Protocol):
     """Makes servers. Every call is bounded in time and safe to repeat."""
 
     name: str
+    default_platform: str
+    """The platform to put apps on unless another is named."""
     blank_between_units: bool
     """Whether a server must be blanked and proven before each unit, because nothing else separates units."""
 

@@ -78,6 +78,7 @@ class MemoryProvider:
     """Makes servers that are nothing but a name."""
 
     name = "memory"
+    default_platform = "memory"
     blank_between_units = False
 
     def __init__(self) -> None:
@@ -138,7 +139,8 @@ class MemoryClient:
         timeout_s: float,
     ) -> MemoryAnswer:
         """Answer at once."""
-        return MemoryAnswer(status=200, body=b"memory") if self._known else MemoryAnswer(status=421, body=b"no such app")
+        status, text = (200, b"memory") if self._known else (421, b"no such app")
+        return MemoryAnswer(status=status, body=text)
 
 
 class MemoryPlatform:

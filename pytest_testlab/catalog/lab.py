@@ -130,7 +130,8 @@ class Lab:
         """Decide the attempt's status; returns what pytest is to see."""
         if (why := _cannot_run(attempt.item, state)) is not None:
             attempt.status, attempt.reason = why
-            return Blocked(attempt.reason) if attempt.status is Status.BLOCKED else pytest.skip.Exception(attempt.reason)
+            kind = Blocked if attempt.status is Status.BLOCKED else pytest.skip.Exception
+            return kind(attempt.reason)
         failure = self._stage(attempt, state)
         if isinstance(failure, RequirementMissing):
             attempt.status, attempt.reason = Status.SKIPPED, str(failure)
@@ -244,7 +245,13 @@ class Lab:
             manifest=manifest,
         )
         self._journal.append(event, blob)
-        item.result = {key: event[key] for key in ("test", "status", "failure_class", "headline", "reason", "slot")}
+        item.result = outline(event)
+
+
+def outline(event: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a `finished` event goes to pytest with its report."""
+    keys = ("test", "status", "failure_class", "headline", "reason", "slot")
+    return {key: event.get(key) for key in keys}
 
 
 def _cannot_run(item: EntryItem, state: UnitState) -> tuple[Status, str] | None:

@@ -14,8 +14,8 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from pytest_testlab.options import Settings, resolve
 from pytest_testlab.cli.ini import ini_settings
+from pytest_testlab.options import Settings, resolve
 
 COLOURS = {"red": "31", "green": "32", "yellow": "33", "purple": "35", "dim": "2", "bold": "1"}
 STATUS_COLOUR = {
@@ -33,7 +33,7 @@ _CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b.|[\x00-\x08\x0b-\x1f\x7f-\x
 
 def reading(parser: argparse.ArgumentParser) -> None:
     """Add what every command that reads the store takes."""
-    parser.add_argument("--db", metavar="URL", help="the PostgreSQL store; default: TESTLAB_DATABASE_URL, else embedded")
+    parser.add_argument("--db", metavar="URL", help="the store; default: TESTLAB_DATABASE_URL, else embedded")
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
 
 

@@ -71,7 +71,7 @@ def _plugins(settings: Settings) -> str:
 
 
 def _home(settings: Settings) -> str:
-    from pytest_testlab.store.embedded import home
+    from pytest_testlab.store.home import home
 
     return str(home(settings))
 

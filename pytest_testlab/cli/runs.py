@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from typing import Any
 
 from pytest_testlab.cli._common import STATUS_COLOUR, connection, local, paint, print_json, reading
@@ -35,11 +36,7 @@ def handle(args: argparse.Namespace) -> int:
 
 def as_json(run: RunView) -> dict[str, Any]:
     """The shape of a run that `--json` keeps."""
-    keys = (
-        "run mode lane trigger actor branch sha dirty platform provider image runner_version pool budget_s "
-        "started_at finished_at state say exit_code planned counts phases projected_s"
-    ).split()
-    return {key: dict(value) if key in ("counts", "phases") else value for key in keys for value in [getattr(run, key)]}
+    return {**dataclasses.asdict(run), "counts": dict(run.counts), "phases": dict(run.phases)}
 
 
 def _line(run: RunView) -> str:
@@ -49,4 +46,6 @@ def _line(run: RunView) -> str:
         if count
     )
     state = "" if run.state == "finished" else paint(f"{run.state}  ", "yellow")
-    return f"{run.run}  {local(run.started_at)}  {run.mode:<8} {run.platform}/{run.provider} ×{run.pool}  {state}{counts}"
+    return (
+        f"{run.run}  {local(run.started_at)}  {run.mode:<8} {run.platform}/{run.provider} ×{run.pool}  {state}{counts}"
+    )

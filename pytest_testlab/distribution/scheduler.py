@@ -26,9 +26,11 @@ class Node(Protocol):
 
     workerinput: dict[str, Any]
 
-    def sendcommand(self, name: str, **kwargs: Any) -> None: ...
+    def sendcommand(self, name: str, **kwargs: Any) -> None:
+        """Send a command; never waits."""
 
-    def shutdown(self) -> None: ...
+    def shutdown(self) -> None:
+        """Ask the worker to end after what it runs."""
 
 
 @dataclass
@@ -115,8 +117,7 @@ class PullScheduler:
         if self.collection is None:
             self.collection = list(collection)
         elif list(collection) != self.collection:
-            self._sink.wrong_catalog(node)
-            self._retire(self._workers[node])
+            self.refuse(node)
             return
         self._workers[node].collected = True
 
@@ -150,6 +151,13 @@ class PullScheduler:
         return crashed
 
     # --- the lab's events ---------------------------------------------------------------------------------------------
+
+    def refuse(self, node: Any) -> None:
+        """A worker sees another catalog than the first one did: it gets no test."""
+        worker = self._workers.get(node)
+        if worker is not None and not worker.retired:
+            self._sink.wrong_catalog(node)
+            self._retire(worker)
 
     def plan(self, units: deque[Unit]) -> None:
         """Begin to give out units, in this order."""

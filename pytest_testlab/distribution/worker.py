@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pytest_testlab.catalog.lab import Lab
-from pytest_testlab.catalog.nodes import LAB, describe
+from pytest_testlab.catalog.nodes import LAB, describe, digest, missing_secrets
 from pytest_testlab.distribution import private
 from pytest_testlab.distribution.wire import server_from_wire
 from pytest_testlab.errors import InfraError
@@ -39,6 +39,7 @@ class WorkerLoop:
         self._worker = private.interactor(session.config)
         self._sentinel = private.sentinel(session)
         session.config.stash[LAB] = self._lab
+        private.send(self._worker, "digest", digest=digest(session.config))
         private.receive(self._worker, self._put)
         while (command := self._commands.get()) is not None and command[0] != "shutdown":
             self._tools[command[0]](**command[1])
@@ -63,7 +64,9 @@ class WorkerLoop:
             private.send(self._worker, "usable", epoch=server["epoch"], versions=dict(versions), seconds=seconds)
 
     def _describe(self) -> None:
-        private.send(self._worker, "described", tests=json.dumps(describe(self._session.items)))
+        items = self._session.items
+        missing = missing_secrets(items, self._lab.secrets)
+        private.send(self._worker, "described", tests=json.dumps(describe(items)), missing=missing)
 
     def _run(self, indices: Sequence[int], attempts: dict[str, int]) -> None:
         items = self._session.items

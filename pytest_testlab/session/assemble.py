@@ -10,7 +10,7 @@ import pluggy
 import pytest
 
 from pytest_testlab.catalog.lab import Lab
-from pytest_testlab.catalog.secrets import SecretLookup
+from pytest_testlab.catalog.secrets import SecretSource
 from pytest_testlab.options import Settings
 from pytest_testlab.plugins import offers, pick, plugin_manager
 from pytest_testlab.recording.journal import Journal
@@ -44,6 +44,11 @@ def lab_from_wire(config: pytest.Config, settings: Settings) -> Lab:
     return make_lab(hooks_of(config), settings, **{key: told[key] for key in told if key != "run"})
 
 
+def secret_source(settings: Settings, secrets: Mapping[str, str]) -> SecretSource:
+    """Where entries' secrets are looked for: what was taken out of the environment, then `testlab_secrets_dir`."""
+    return SecretSource(environ=secrets, folder=None if settings.secrets_dir is None else Path(settings.secrets_dir))
+
+
 def make_lab(
     hooks: pluggy.PluginManager,
     settings: Settings,
@@ -62,6 +67,6 @@ def make_lab(
         platform=pick("platform", platform, offers(hooks.hook.testlab_platforms()))(settings),
         hooks=hooks,
         journal=Journal(Path(folder), worker),
-        secrets=SecretLookup(secrets, settings.secrets_dir),
+        secrets=secret_source(settings, secrets),
         known_secrets=frozenset(secrets.values()),
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pytest_testlab.catalog.lab import outline
 from pytest_testlab.distribution import private
 from pytest_testlab.distribution.scheduler import PullScheduler
 from pytest_testlab.planning.units import longest_first
@@ -23,6 +24,7 @@ class Distributed(Controller):
     scheduler: PullScheduler
     post: Callable[..., None]
     described = False
+    _digest = ""
     broken_catalog = False
 
     # --- workers ------------------------------------------------------------------------------------------------------
@@ -80,7 +82,14 @@ class Distributed(Controller):
         """Something that a worker or the pool had to say; on xdist's event loop."""
         getattr(self, f"_on_{kind}")(**fields)
 
-    def _on_described(self, node: Any, tests: str) -> None:
+    def _on_digest(self, node: Any, digest: str) -> None:
+        self._digest = self._digest or digest
+        if digest != self._digest:
+            self.scheduler.refuse(node)
+
+    def _on_described(self, node: Any, tests: str, missing: str) -> None:
+        if missing:
+            raise pytest.UsageError(missing)
         units = self.run.begin(self._collection, json.loads(tests))
         self.scheduler.plan(longest_first(units))
 
@@ -125,20 +134,8 @@ class Distributed(Controller):
             failure_class="infra",
             rule="infra/worker-died",
             headline=[say],
-            reason=None,
-            duration_ms=None,
-            phases={},
-            slot=None,
-            target=None,
-            image="",
-            started_at=None,
-            retry_of=None,
-            redacted=0,
-            manifest=[],
         )
-        self.run.journal.append(event)
+        self.run.note(event)
         report.when = "setup"
         report.longrepr = say
-        report.testlab = {  # type: ignore[attr-defined]
-            key: event[key] for key in ("test", "status", "failure_class", "headline", "reason", "slot")
-        }
+        report.testlab = outline(event)  # type: ignore[attr-defined]

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from pytest_testlab.catalog.lab import Lab
-from pytest_testlab.catalog.nodes import LAB, describe
+from pytest_testlab.catalog.nodes import LAB, describe, missing_secrets
 from pytest_testlab.errors import InfraError
-from pytest_testlab.session.assemble import make_lab
+from pytest_testlab.session.assemble import make_lab, secret_source
 from pytest_testlab.session.controller import EXIT_NOT_BLANK, READY_WITHIN_S, Controller
 
 
@@ -24,8 +24,10 @@ class Local(Controller):
     def pytest_runtestloop(self, session: pytest.Session) -> Iterator[None]:
         """Make the target ready, then let pytest run its own loop."""
         if session.testsfailed and not session.config.option.continue_on_collection_errors:
-            return (yield)  # type: ignore[return-value] # pytest itself refuses to go on
+            return (yield)  # pytest itself refuses to go on
         tests = describe(session.items)
+        if missing := missing_secrets(session.items, secret_source(self.settings, self.secrets)):
+            raise pytest.UsageError(missing)
         self.run.begin([item.nodeid for item in session.items], tests)
         self.lab = session.config.stash[LAB] = make_lab(
             self.run.hooks,
@@ -41,7 +43,7 @@ class Local(Controller):
         if tests:
             self._take_target()
         try:
-            return (yield)  # type: ignore[return-value]
+            return (yield)
         finally:
             self.lab.close()
 

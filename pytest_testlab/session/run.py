@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -17,11 +18,11 @@ from pytest_testlab.options import Settings
 from pytest_testlab.planning.units import Estimates, Unit, make_units, projected_s
 from pytest_testlab.plugins import offers, pick
 from pytest_testlab.pool.pool import Pool, Slot
-from pytest_testlab.session.provenance import provenance
 from pytest_testlab.recording import events
 from pytest_testlab.recording.folder import RunFolder
 from pytest_testlab.recording.journal import Journal
 from pytest_testlab.recording.recorder import Recorder
+from pytest_testlab.session.provenance import provenance
 from pytest_testlab.store.embedded import open_store
 from pytest_testlab.store.reads import estimates
 
@@ -36,7 +37,7 @@ class Run:
         self.settings = settings
         self.hooks = hooks
         self.provider = pick("provider", settings.provider, offers(hooks.hook.testlab_providers()))(settings)
-        self.platform_name = settings.platform or getattr(self.provider, "default_platform", "procfile")
+        self.platform_name = settings.platform or self.provider.default_platform
         self.platform = pick("platform", self.platform_name, offers(hooks.hook.testlab_platforms()))(settings)
         self.clock = time.monotonic()
         self.tests: dict[str, Mapping[str, Any]] = {}
@@ -52,8 +53,9 @@ class Run:
         self.id = self.provenance.run
         self.store = open_store(settings)
         self.folder = RunFolder.create(self.store.home, self.id)
+        self._writing = threading.Lock()
         self.journal = Journal(self.folder.path, "controller")
-        self.journal.append(events.run_started(self.provenance))
+        self.note(events.run_started(self.provenance))
         self.recorder = Recorder(self.store.url, self.folder)
         self.recorder.start()
         self.estimates = self._estimates()
@@ -79,6 +81,11 @@ class Run:
         counts["not_run"] += len(self.tests.keys() - self.results.keys())
         return +counts
 
+    def note(self, event: Mapping[str, Any], *, sync: bool = True) -> None:
+        """Write to this process's segment of the journal; the pool's threads do so too."""
+        with self._writing:
+            self.journal.append(event, sync=sync)
+
     def begin(self, collection: Sequence[str], tests: Sequence[Mapping[str, Any]]) -> list[Unit]:
         """Take down what was collected, begin to provision, and return the units to run."""
         self.phases["collect"] = self.elapsed - self.phases["start"]
@@ -86,7 +93,8 @@ class Run:
         kinds = {name: f"{test['suite']}/{test['stage']}" for name, test in self.tests.items()}
         self.units = make_units(collection, kinds, self.estimates)
         projection = projected_s(self.units, self.settings.pool) if self.estimates.by_test else None
-        self.journal.append(events.collected(tests, selection=selection(self.tests), projected_s=projection))
+        planned = [events.PlannedTest(**test) for test in tests]
+        self.note(events.collected(planned, selection=selection(self.tests), projected_s=projection))
         self.pool.start()
         return self.units
 
@@ -103,7 +111,7 @@ class Run:
         self.phases["teardown"] = time.monotonic() - start
         self.phases.update(self.pool.time_spent())
         self.phases["total"] = self.elapsed
-        self.journal.append(
+        self.note(
             events.run_finished(
                 state=state,
                 exit_code=exit_code,
@@ -137,7 +145,7 @@ class Run:
 
     def _slot_changed(self, slot: Slot, at: dt.datetime) -> None:
         proof = dict(slot.server.proof) if slot.server is not None else {}
-        self.journal.append(
+        self.note(
             events.target_event(slot=slot.index, name=slot.name, state=slot.state, at=at, say=slot.say, proof=proof),
             sync=False,
         )

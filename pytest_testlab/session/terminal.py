@@ -80,7 +80,7 @@ class Progress:
         if result["status"] == "passed":
             return result["reason"] or ""
         headline = result["headline"]
-        return headline[0] if headline else (result["reason"] or result["status"])
+        return str(headline[0] if headline else result["reason"] or result["status"])
 
     def _left(self) -> str:
         done, planned = len(self._run.results), len(self._run.tests)
