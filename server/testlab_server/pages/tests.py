@@ -44,10 +44,12 @@ def show(test: str) -> str:
             view = tests.test(connection, test, request.args.get("lane") or None)
         except UsageError:
             raise unknown_test(connection, test) from None
+    strip = nights(view.strip)
     return render_template(
         "test.html",
         view=view,
-        nights=nights(view.strip),
+        nights=strip,
+        notable=[night for night in reversed(strip) if night.cell.status != "passed"],
         rate=pass_rate(view.strip),
         spark=sparkline(view.strip, view.p50_s),
         lane=view.lane,

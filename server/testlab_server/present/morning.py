@@ -109,22 +109,27 @@ def _groups(diff: DiffView) -> tuple[Group, ...]:
 
 
 def _sentence(diff: DiffView) -> tuple[str, str]:
-    broke = len(diff.newly_failing) + (0 if diff.previous is None else len(new_failures(diff)))
-    still = len(diff.still_failing) + (len(new_failures(diff)) if diff.previous is None else 0)
-    parts = []
-    if broke:
-        parts.append(f"{counted(broke, 'test')} broke")
-    if diff.newly_fixed:
-        parts.append(f"{len(diff.newly_fixed)} mended")
-    if still:
-        parts.append(f"{still} {_still(diff)}")
-    if diff.errors:
-        parts.append(counted(len(diff.errors), "error") + " of the lab")
-    if not parts:
-        return "good", "All is well" if not diff.run.say else diff.run.say
-    tone = "bad" if broke or (diff.previous is None and still) else "warn" if still or diff.errors else "good"
-    return tone, ", ".join(parts)
+    """The tone and the words; that all is well is said only of a whole run in which nothing was left out."""
+    first, born_red = diff.previous is None, len(new_failures(diff))
+    broke = len(diff.newly_failing) + (0 if first else born_red)
+    still = len(diff.still_failing) + (born_red if first else 0)
+    cut_short = diff.run.state in ("interrupted", "aborted")
+    parts = [
+        f"the run was {diff.run.state}" if cut_short else "",
+        f"{counted(broke, 'test')} broke" if broke else "",
+        f"{len(diff.newly_fixed)} mended" if diff.newly_fixed else "",
+        f"{still} {'failing on the first night' if first else 'still failing'}" if still else "",
+        f"{counted(len(diff.errors), 'error')} of the lab" if diff.errors else "",
+    ]
+    if not any(parts[:2]) and not still and not diff.errors:
+        left_out = ((diff.blocked, "blocked"), (diff.not_run, "never ran"), (diff.shed, "shed"))
+        parts += [f"{len(items)} {word}" for items, word in left_out if items]
+    said = ", ".join(part for part in parts if part)
+    if cut_short or broke or (first and still):
+        return "bad", _capital(said)
+    quiet = not still and not diff.errors and not diff.not_run and not diff.blocked and not diff.shed
+    return "good" if quiet else "warn", _capital(said) or "All is well"
 
 
-def _still(diff: DiffView) -> str:
-    return "failing on the first night" if diff.previous is None else "still failing"
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
