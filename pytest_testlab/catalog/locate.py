@@ -12,6 +12,8 @@ from collections.abc import Mapping
 
 from pytest_testlab.catalog.values import KeyPath
 
+MOST_PARTS = 32
+"""Parts of a dotted key."""
 _BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _SPACE = re.compile(r"[ \t]*")
 _STRINGS = (
@@ -29,13 +31,30 @@ def nearest_line(lines: Mapping[KeyPath, int], path: KeyPath) -> int:
     return next((lines[path[:length]] for length in range(len(path), 0, -1) if path[:length] in lines), 1)
 
 
+def deep_key_line(text: str) -> int | None:
+    """The line of the first key of more than `MOST_PARTS` parts, for which `tomllib` would need minutes; else None."""
+    try:
+        _Scanner(text).document()
+    except _TooDeep as deep:
+        return deep.line
+    except (IndexError, RecursionError):  # no TOML from here on, so the parser stops here too
+        return None
+    return None
+
+
 def key_lines(text: str) -> dict[KeyPath, int]:
     """The line, from 1, of every key and list item of a valid TOML text."""
     scanner = _Scanner(text.replace("\r\n", "\n"))
     # Where the scanner loses its way, what it found up to there still helps: callers fall back to the table around.
-    with contextlib.suppress(IndexError, RecursionError):
+    with contextlib.suppress(IndexError, RecursionError, _TooDeep):
         scanner.document()
     return scanner.lines
+
+
+class _TooDeep(Exception):
+    def __init__(self, line: int) -> None:
+        super().__init__(line)
+        self.line = line
 
 
 class _Scanner:
@@ -99,6 +118,8 @@ class _Scanner:
             self._skip(_SPACE)
             if self._text[self._at] != ".":
                 return keys
+            if len(keys) == MOST_PARTS:
+                raise _TooDeep(self._current_line())
             self._at += 1
 
     def _key_part(self) -> str:

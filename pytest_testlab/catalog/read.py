@@ -10,7 +10,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from pytest_testlab.catalog.locate import key_lines, nearest_line
+from pytest_testlab.catalog.locate import MOST_PARTS, deep_key_line, key_lines, nearest_line
 from pytest_testlab.catalog.schema import ADDONS, MOST_FAULTS, EntryReader
 from pytest_testlab.catalog.values import KeyPath, shown
 from pytest_testlab.errors import CatalogError, Problem
@@ -19,6 +19,9 @@ from pytest_testlab.model import Entry
 FILE_NAME = "testlab.toml"
 LARGEST = 1024 * 1024
 """Bytes; a larger file is refused unread."""
+
+MANY_DOTS = 200
+"""A text with more of them is searched for keys that are too deep to be parsed in bounded time."""
 
 
 def read_entry(file: Path, *, addons: Collection[str] = ADDONS) -> Entry:
@@ -73,6 +76,8 @@ _POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
 def _parse(file: Path, text: str) -> dict[str, Any]:
+    if text.count(".") > MANY_DOTS and (deep := deep_key_line(text)) is not None:
+        raise _refused(file, f"has a key of more than {MOST_PARTS} parts", deep)
     try:
         return tomllib.loads(text)
     except RecursionError:

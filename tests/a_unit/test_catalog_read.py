@@ -508,6 +508,16 @@ CASES: list[tuple[str, str, list[str]]] = [
             "value has 5000 digits; use sys.set_int_max_str_digits() to increase the limit"
         ],
     ),
+    (
+        "a key without end",
+        APP + "[" + "a." * 40_000 + "a]\n",
+        ["testlab.toml:3: has a key of more than 32 parts"],
+    ),
+    (
+        "a quoted key without end",
+        APP + "x = { y = [1, {" + "'a b' . " * 40_000 + "a = 1 }] }\n",
+        ["testlab.toml:3: has a key of more than 32 parts"],
+    ),
     ("nested without end", "x = " + "[" * 5000, ["testlab.toml: is nested too deeply"]),
 ]
 
