@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import datetime as dt
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+
+from pytest_testlab.model import CollectedSection, Provenance
+from pytest_testlab.recording import events
+from pytest_testlab.recording.folder import RunFolder
+from pytest_testlab.recording.journal import Journal
 
 HOSTILE = (
     b"\x1b[31mred alert\x1b[0m <script>window.hacked = 1</script>\n"
@@ -140,3 +147,186 @@ ERROR_500 = Outcome(
     seconds=31.0,
     sections={"app": b"KeyError: 'SECRET_KEY'\n" * 40},
 )
+LOST = Outcome(
+    test=app("wiki") + "::install",
+    status="error",
+    failure_class="infra",
+    rule="infra/line-lost",
+    headline=("The line to local-2 was lost while the app was uploaded", "Connection reset by peer"),
+    sections={"deploy": b"uploading 212 KB\nConnection reset by peer\n"},
+)
+SKIPPED = Outcome(
+    test=app("forge") + "::install",
+    status="skipped",
+    reason="needs go>=1.22, which is not on the target; install it with: apt-get install golang",
+    seconds=0.2,
+)
+FAILURES = (BUILD, PROXY, CRASH, CHECK, ERROR_500)
+
+
+def passes(*but: str) -> list[Outcome]:
+    """Both tests of every app that works, but those named."""
+    tests = [f"{app(name)}::{stage}" for name in APPS for stage in ("install", "check")]
+    log = {"build": b"$ true\nexit code 0 after 0.1 s\n", "app": APP_LOG}
+    return [
+        Outcome(test=test, seconds=1.5 + len(test) % 7, sections=log)
+        for test in tests
+        if test not in but and test.replace("::check", "::install") not in but
+    ]
+
+
+def blocked_by(outcome: Outcome) -> Outcome:
+    """The check of an entry whose install failed."""
+    return Outcome(test=outcome.test.replace("::install", "::check"), status="blocked", reason="install failed")
+
+
+def first_night() -> list[Outcome]:
+    """Two of the broken apps still work, and one app that will be mended doesn't."""
+    sick = Outcome(
+        test=app("radicale") + "::check",
+        status="failed",
+        failure_class="check-failed",
+        rule="check-failed/script",
+        headline=("check 1 (an event comes back): expected exit code 0, got 1", "AssertionError: 404"),
+        sections={"http": b"PUT /ada/calendar/1.ics 404\n"},
+    )
+    red = [BUILD, CRASH, ERROR_500, sick]
+    green = [Outcome(test=PROXY.test, seconds=3.0), Outcome(test=PROXY.test.replace("install", "check"))]
+    green += [
+        Outcome(test=CHECK.test.replace("check-failed/testlab.toml::check", "check-failed/testlab.toml::install"))
+    ]
+    green += [Outcome(test=CHECK.test)]
+    return [*red, *map(blocked_by, red[:3]), SKIPPED, *green, *passes(sick.test)]
+
+
+def second_night() -> list[Outcome]:
+    """Two break, one is mended, one still fails for another cause, the lab has a fault of its own."""
+    other = Outcome(
+        test=CRASH.test,
+        status="failed",
+        failure_class="app-crash",
+        rule="app-crash/restarting",
+        headline=("The app's process ended 4 times, with exit code 78", "PermissionError: /srv/apps/crash/data"),
+        seconds=31.0,
+        sections={"app": CRASH_LOG.replace(b"RuntimeError: no such table: settings", b"PermissionError: data") * 4},
+    )
+    flaky = Outcome(test=app("notes") + "::check", status="flaky", headline=("timed out once",), seconds=9.0)
+    red = [PROXY, BUILD, other, ERROR_500, CHECK]
+    green = [Outcome(test=CHECK.test.replace("::check", "::install"))]
+    return [*red, *map(blocked_by, red[:4]), LOST, SKIPPED, flaky, *green, *passes(LOST.test, flaky.test)]
+
+
+def provenance(run: str, started_at: dt.datetime, *, mode: str = "nightly", branch: str = "main") -> Provenance:
+    """A run of this laboratory's own small catalog."""
+    return Provenance(
+        run=run,
+        mode=mode,
+        trigger="scheduled-nightly" if mode == "nightly" else "cli:ada",
+        actor="ada",
+        platform="procfile",
+        provider="local",
+        image="",
+        branch=branch,
+        sha="4f1c0ffee4f1c0ffee4f1c0ffee4f1c0ffee4f1c",
+        dirty=False,
+        runner_version="0.1.0",
+        pool=2,
+        budget_s=21600.0,
+        started_at=started_at,
+    )
+
+
+class Night:
+    """A run's journal, written as a controller and its workers would, one outcome at a time."""
+
+    def __init__(self, home: Path, about: Provenance, outcomes: Sequence[Outcome]) -> None:
+        self.folder = RunFolder.create(home, about.run)
+        self._journal = Journal(self.folder.path, "controller")
+        self._now = about.started_at
+        self._journal.append(events.run_started(about))
+        planned = [_planned(outcome) for outcome in outcomes]
+        self._journal.append(events.collected(planned, selection="all", projected_s=160.0))
+        for slot in (0, 1):
+            self._target(slot, "ready")
+
+    def start(self, outcome: Outcome, slot: int = 0) -> None:
+        """A target takes a test."""
+        self._target(slot, "busy")
+        self._journal.append(
+            events.started(test=outcome.test, attempt=1, slot=slot, target=f"local-{slot + 1}", at=self._now)
+        )
+
+    def finish(self, outcome: Outcome, slot: int = 0) -> None:
+        """A test comes to something."""
+        ran = outcome.status not in ("blocked", "shed", "not_run")
+        manifest, blob = events.pack_bundle(_sections(outcome)) if outcome.sections else (None, b"")
+        began, seconds = self._now, outcome.seconds
+        self._now += dt.timedelta(seconds=seconds if ran else 0)
+        event = events.finished(
+            test=outcome.test,
+            attempt=1 if ran else 0,
+            status=outcome.status,
+            failure_class=outcome.failure_class,
+            rule=outcome.rule,
+            headline=outcome.headline,
+            reason=outcome.reason,
+            duration_ms=round(seconds * 1000) if ran else None,
+            phases={"upload": 0.1, "build": seconds * 0.3, "ready": seconds * 0.6} if outcome.sections else None,
+            slot=slot if ran else None,
+            target=f"local-{slot + 1}" if ran else None,
+            started_at=began if ran else None,
+            redacted=2 if outcome.sections else 0,
+            manifest=manifest,
+        )
+        self._journal.append(event, blob)
+        if ran:
+            self._target(slot, "ready")
+
+    def end(self, state: str = "finished", say: str = "") -> None:
+        """The run is closed; what it left is for the recorder."""
+        self._journal.append(
+            events.run_finished(
+                state=state, exit_code=1, finished_at=self._now, say=say, phases={"provision": 1.2, "close": 0.4}
+            )
+        )
+        self._journal.close()
+        self.folder.close()
+
+    def _target(self, slot: int, state: str) -> None:
+        self._journal.append(events.target_event(slot=slot, name=f"local-{slot + 1}", state=state, at=self._now))
+
+
+def play(home: Path, about: Provenance, outcomes: Sequence[Outcome]) -> None:
+    """A whole night, from its first event to its last."""
+    night = Night(home, about, outcomes)
+    for number, outcome in enumerate(outcomes):
+        if outcome.status not in ("blocked", "shed", "not_run"):
+            night.start(outcome, number % 2)
+        night.finish(outcome, number % 2)
+    night.end()
+
+
+def _planned(outcome: Outcome) -> events.PlannedTest:
+    file, _, stage = outcome.test.partition("::")
+    entry = file.split("/")[-2] if "/" in file else file
+    return events.PlannedTest(
+        test=outcome.test,
+        suite="apps",
+        entry=entry,
+        stage=stage,
+        priority=outcome.priority,
+        owner=outcome.owner,
+        file=file,
+    )
+
+
+def _sections(outcome: Outcome) -> list[CollectedSection]:
+    present = [
+        CollectedSection(name=name, source=_SOURCES.get(name, "the lab's own record"), text=text, size=len(text))
+        for name, text in outcome.sections.items()
+    ]
+    why = "this target has no systemd"
+    return [*present, CollectedSection(name="journald", source="journalctl", text=b"", size=0, absent=why)]
+
+
+_SOURCES = {"app": "log/app.log", "nginx-error": "nginx/error.log", "proxy-probe": "asked from the target"}

@@ -28,13 +28,19 @@ class Morning:
     """All that the page shows."""
 
     diff: DiffView
-    sentence: str
+    said: tuple[str, ...]
+    """The sentence in its parts, e.g. `2 tests broke`, `1 mended`."""
     tone: str
     """`bad`, `warn` or `good`: what the sentence is painted in."""
     groups: tuple[Group, ...]
     first_night: bool
     running: RunView | None
     lanes: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """What the night came to."""
+        return ", ".join(self.said)
 
 
 def chosen_run(runs: Sequence[RunView]) -> RunView | None:
@@ -62,10 +68,10 @@ def lanes_of(runs: Sequence[RunView]) -> tuple[str, ...]:
 def morning(diff: DiffView, *, running: RunView | None, lanes: tuple[str, ...]) -> Morning:
     """Newly failing first, then in the order in which a reader has something to do about them."""
     groups = tuple(group for group in _groups(diff) if group.items)
-    tone, sentence = _sentence(diff)
+    tone, said = _said(diff)
     return Morning(
         diff=diff,
-        sentence=sentence,
+        said=said,
         tone=tone,
         groups=groups,
         first_night=diff.previous is None,
@@ -108,8 +114,8 @@ def _groups(diff: DiffView) -> tuple[Group, ...]:
     )
 
 
-def _sentence(diff: DiffView) -> tuple[str, str]:
-    """The tone and the words; that all is well is said only of a whole run in which nothing was left out."""
+def _said(diff: DiffView) -> tuple[str, tuple[str, ...]]:
+    """The tone, and the parts of the sentence; "all is well" is for a whole run in which nothing was left out."""
     first, born_red = diff.previous is None, len(new_failures(diff))
     broke = len(diff.newly_failing) + (0 if first else born_red)
     still = len(diff.still_failing) + (born_red if first else 0)
@@ -124,12 +130,9 @@ def _sentence(diff: DiffView) -> tuple[str, str]:
     if not any(parts[:2]) and not still and not diff.errors:
         left_out = ((diff.blocked, "blocked"), (diff.not_run, "never ran"), (diff.shed, "shed"))
         parts += [f"{len(items)} {word}" for items, word in left_out if items]
-    said = ", ".join(part for part in parts if part)
+    said = tuple(part for part in parts if part) or ("all is well",)
+    said = (said[0][:1].upper() + said[0][1:], *said[1:])
     if cut_short or broke or (first and still):
-        return "bad", _capital(said)
-    quiet = not still and not diff.errors and not diff.not_run and not diff.blocked and not diff.shed
-    return "good" if quiet else "warn", _capital(said) or "All is well"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+        return "bad", said
+    quiet = not (still or diff.errors or diff.not_run or diff.blocked or diff.shed)
+    return "good" if quiet else "warn", said
