@@ -37,10 +37,10 @@ def _configure_controller(config: pytest.Config, settings: Settings) -> None:
         if option.secret:
             os.environ.pop(option.env_name, None)
     if settings.pool > 1:
+        _refuse_what_cannot_be_distributed(config)
         from pytest_testlab.distribution import private
         from pytest_testlab.session.distributed import Distributed
 
-        _refuse_what_cannot_be_distributed(config)
         private.spread(config, settings.pool)
         config.pluginmanager.register(Distributed(config, settings, secrets), "testlab-session")
     else:

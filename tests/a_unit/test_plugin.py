@@ -1,0 +1,115 @@
+"""The pytest plugin where no target is needed: inert, collecting, and the user's mistakes."""
+
+from __future__ import annotations
+
+import pytest
+
+ENTRY = """
+[app]
+name = "{name}"
+priority = "{priority}"
+tags = ["{tag}"]
+
+[run]
+command = "true"
+
+[[checks]]
+command = "true"
+"""
+
+
+def write_entry(pytester: pytest.Pytester, name: str, priority: str = "P1", tag: str = "web", text: str = ENTRY) -> None:
+    folder = pytester.mkdir(name)
+    (folder / "testlab.toml").write_text(text.format(name=name, priority=priority, tag=tag))
+
+
+def test_inert_unless_asked_for(pytester: pytest.Pytester) -> None:
+    """Without a --testlab-* option no entry is collected, no mark is registered, no file written."""
+    write_entry(pytester, "alpha")
+    pytester.makepyfile("def test_it(request): assert not request.config.pluginmanager.hasplugin('testlab-catalog')")
+    home = pytester.mkdir("home")
+    pytester.monkeypatch.setenv("HOME", str(home))
+    pytester.monkeypatch.setenv("TESTLAB_HOME", str(home / "lab"))
+    pytester.runpytest_subprocess().assert_outcomes(passed=1)
+    assert list(home.iterdir()) == []
+
+
+def test_the_plugin_imports_lightly(pytester: pytest.Pytester) -> None:
+    """Loaded in every pytest of the environment, it brings nothing of the engine with it."""
+    pytester.makepyfile(
+        """
+        import sys
+
+        def test_it():
+            heavy = {"asyncssh", "sqlalchemy", "psycopg", "alembic", "pytest_testlab.session", "pytest_testlab.model"}
+            assert not heavy & set(sys.modules)
+            assert "pytest_testlab.plugin" in sys.modules
+        """
+    )
+    pytester.runpytest_subprocess().assert_outcomes(passed=1)
+
+
+def test_it_can_be_turned_off(pytester: pytest.Pytester) -> None:
+    """`-p no:testlab` takes the options away too."""
+    result = pytester.runpytest_subprocess("-p", "no:testlab", "--testlab-pool", "1")
+    result.stderr.fnmatch_lines(["*unrecognized arguments: --testlab-pool*"])
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_an_entry_is_two_tests(pytester: pytest.Pytester) -> None:
+    """`--co` lists them, and touches neither store nor target."""
+    write_entry(pytester, "alpha")
+    result = pytester.runpytest_subprocess("--testlab-pool", "1", "--co", "-q")
+    result.stdout.fnmatch_lines(["alpha/testlab.toml::install", "alpha/testlab.toml::check", "*2 tests collected*"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["-k", "alpha"], ["alpha/testlab.toml::install", "alpha/testlab.toml::check"]),
+        (["-k", "calendar"], ["beta/testlab.toml::install", "beta/testlab.toml::check"]),
+        (["-m", "P0 and check"], ["beta/testlab.toml::check"]),
+        (["--testlab-priority", "P0"], ["beta/testlab.toml::install", "beta/testlab.toml::check"]),
+        (["--testlab-suite", "demos"], []),
+        (["alpha/testlab.toml::check"], ["alpha/testlab.toml::check"]),
+    ],
+)
+def test_selection(pytester: pytest.Pytester, arguments: list[str], expected: list[str]) -> None:
+    """pytest's own selection works on names, tags, suites, priorities and stages; so do the lab's two filters."""
+    write_entry(pytester, "alpha")
+    write_entry(pytester, "beta", priority="P0", tag="calendar")
+    result = pytester.runpytest_subprocess("--strict-markers", "--testlab-pool", "1", "--co", "-q", *arguments)
+    assert [line for line in result.outlines if "::" in line] == expected
+
+
+def test_a_broken_catalog_says_everything_at_once(pytester: pytest.Pytester) -> None:
+    """Each problem of each file is a line with file, line and key, and nothing is treated as absent."""
+    write_entry(pytester, "alpha", text='[app]\nname = "alpha"\nprioritty = "P1"\nowner = 3\n\n[run]\ncommand = "x"\n')
+    write_entry(pytester, "beta")
+    write_entry(pytester, "gamma", text=ENTRY.replace("{name}", "beta"))
+    result = pytester.runpytest_subprocess("--testlab-pool", "1", "--co", "-q")
+    result.stdout.fnmatch_lines(
+        [
+            '*alpha/testlab.toml:3: app.prioritty: unknown key*did you mean "priority"?*',
+            "*alpha/testlab.toml:4: app.owner: *",
+            '*gamma/testlab.toml:*"beta" is already the name of *',
+        ]
+    )
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--testlab-pool", "0"], "--testlab-pool: '0' is not a pool size; allowed: 1 to 64"),
+        (["--testlab-pool", "2", "--pdb"], "--pdb needs the tests in this process: use it with --testlab-pool 1"),
+        (["--testlab-pool", "2", "-n", "2"], "-n and --tx don't go with --testlab-pool*"),
+        (["--testlab-pool", "2", "-p", "no:xdist"], "--testlab-pool above 1 needs pytest-xdist*"),
+    ],
+)
+def test_mistakes_are_one_line(pytester: pytest.Pytester, arguments: list[str], words: str) -> None:
+    """What doesn't go together is a usage error of one line, exit code 4, without a traceback."""
+    result = pytester.runpytest_subprocess(*arguments)
+    result.stderr.fnmatch_lines([f"ERROR: {words}"])
+    result.stderr.no_fnmatch_line("*Traceback*")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
