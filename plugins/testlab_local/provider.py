@@ -28,6 +28,7 @@ from testlab_local.records import Record
 
 START_WITHIN_S = 20.0
 END_WITHIN_S = 5.0
+CONNECT_WITHIN_S = 10.0
 CONSOLE_BYTES = 16 * 1024
 ISOLATION = "no isolation"
 
@@ -68,13 +69,13 @@ class LocalProvider:
 
     def blank(self, server: Server) -> Server:
         """The same target with nothing on it, under a new epoch; raises `NotBlankError`. From any process."""
-        record = records.read(self._base, server.name)
-        if record is None or not processes.is_alive(record.process):
-            raise NotBlankError(f"{server.name}: its SSH server is gone")
         try:
+            record = self._alive(server)
             proof = cleaning.clear(record, record.pid)
             places.furnish(Path(record.folder), self._account)
-        except (InfraError, OSError) as error:
+        except InfraError as error:
+            raise NotBlankError(str(error)) from error
+        except OSError as error:
             raise NotBlankError(f"{server.name}: {error}") from error
         records.write(self._base, replace(record, epoch=server.epoch + 1))
         return replace(server, epoch=server.epoch + 1, proof=proof)
@@ -97,7 +98,14 @@ class LocalProvider:
 
     def connect(self, server: Server) -> Target:
         """Open a line; raises `InfraError`. From any process that was given the server."""
-        return SshTarget(server, connect_within_s=10.0)
+        self._alive(server)
+        return SshTarget(server, connect_within_s=CONNECT_WITHIN_S)
+
+    def _alive(self, server: Server) -> Record:
+        record = records.read(self._base, places.check_name(server.name))
+        if record is None or not processes.is_alive(record.process):
+            raise InfraError(f"{server.name}: its SSH server is gone")
+        return record
 
     def _destroy(self, record: Record) -> None:
         alive = processes.is_alive(record.process)
