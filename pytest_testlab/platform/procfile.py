@@ -41,7 +41,7 @@ class ProcfilePlatform:
         """
         layout = self._layout(target)
         variables = _of_target(layout) | {
-            "supervise": packaged("scripts/supervise.sh"),
+            "supervise": packaged("scripts/log.sh") + packaged("scripts/supervise.sh"),
             "nginx_conf": nginx.main_config(layout),
         }
         script = compose(variables, "lib", "http", "front", "install")
@@ -136,7 +136,7 @@ class ProcfilePlatform:
         if left <= 0:
             raise DeadlinePassed("build", timeout_s, f"end of the build: {command}")
         observe.write("build", f"$ {command}\n")
-        script = compose(self._of_deploy(target, deployment) | {"command": command}, "lib", "build")
+        script = compose(self._of_deploy(target, deployment) | {"command": command}, "lib", "log", "build")
         result = target.run(script, timeout_s=left)
         if result.timed_out:
             observe.write("build", f"no end within the test's {timeout_s:g} s\n")

@@ -19,13 +19,31 @@ tl_nginx_runs() {
     [ "$tl_value" != 0 ] && grep -q "nginx: master.*$tl_front" "/proc/$tl_value/cmdline" 2>/dev/null
 }
 
+# The workers of our nginx that still take requests, one a line.
+tl_workers() {
+    cat /proc/[0-9]*/stat 2>/dev/null | awk -v master="$1" '{
+        pid = $1
+        if (sub(/^.*\) /, "") && $2 == master && $1 != "Z") print pid
+    }' | while read -r tl_worker; do
+        grep -q 'shutting down' "/proc/$tl_worker/cmdline" 2>/dev/null || printf '%s\n' "$tl_worker"
+    done
+}
+
 # Make nginx take its configuration anew, and wait until it leads host $1 as it should: `known` (the host's own vhost
-# answers), or `unknown` (the front door's 421). Old workers answer until they are told to stop, so this must be waited
-# for; the app itself is never asked.
+# answers), or `unknown` (the front door's 421). nginx starts new workers first and lets the old ones answer for
+# another 0.1 s, so the old ones must be seen to stop before an answer counts. The app itself is never asked.
 tl_reload() {
     tl_said=$(tl_nginx -t -q 2>&1) || tl_fail "nginx refuses the configuration: $(printf '%s' "$tl_said" | tail -n 3)"
     tl_nginx_runs || tl_fail "nginx doesn't run any more: $(tail -n 3 "$tl_front/logs/error.log" 2>/dev/null)"
-    kill -HUP "$tl_value" || tl_fail "nginx can't be told to reload"
+    tl_master=$tl_value
+    tl_old=$(tl_workers "$tl_master")
+    kill -HUP "$tl_master" || tl_fail "nginx can't be told to reload"
+    tl_tries=0
+    while tl_workers "$tl_master" | grep -qxF "${tl_old:-none}"; do
+        tl_tries=$((tl_tries + 1))
+        [ "$tl_tries" -lt 250 ] || tl_fail "nginx goes on with its old configuration"
+        sleep 0.02
+    done
     tl_in_force "$1" "$2"
 }
 

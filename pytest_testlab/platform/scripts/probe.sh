@@ -74,8 +74,10 @@ tl_postgresql() {
         [ -z "$tl_said" ] && tl_answers=yes || tl_answers=no
     fi
     [ "$tl_answers" = no ] || tl_said="it answers"
-    printf 'addon name=postgresql address=%s:%s answers=%s say=' "$tl_addon_host" "$tl_addon_port" "$tl_answers"
-    tl_quoted "$(printf '%s' "$tl_said" | tail -n 1)"
+    printf 'addon name=postgresql address='
+    tl_quoted "$tl_addon_host:$tl_addon_port"
+    printf ' answers=%s say=' "$tl_answers"
+    tl_quoted "$tl_said"
     printf '\n'
 }
 

@@ -1,26 +1,14 @@
-#!/bin/sh
 # supervise.sh HOME: keeps the app of the deploy below HOME running. Run in a session of its own.
 #
 # State files, each one line, replaced whole: `supervisor` (our process), `pid` (the app's), `starts`, `exit` (code of
 # the last end), `state` (running, restarting, exited). The app is started at most 5 times, with a growing pause.
-# Its output goes to logs/app.log, which begins anew at 10 MB, keeping the former part as app.log.1.
+# Its output goes to logs/app.log and app.log.1, by tl_bounded_log of log.sh, which stands before this script.
 tl_home=$1
 tl_state=$tl_home/state
 tl_log=$tl_home/logs/app.log
 
 put() {
     printf '%s\n' "$2" >"$tl_state/$1.new" && mv -f "$tl_state/$1.new" "$tl_state/$1"
-}
-
-bounded_log() {
-    while :; do
-        # dd writes each read at once, and counts bytes: neither lost lines after a crash nor a full disk
-        dd bs=65536 iflag=count_bytes count=10485760 of="$tl_log" 2>/dev/null || break
-        [ "$(wc -c <"$tl_log")" -ge 10485760 ] || break
-        mv -f "$tl_log" "$tl_log.1"
-    done
-    # whoever still writes must neither block nor die of our end
-    exec cat >/dev/null
 }
 
 keep_running() {
@@ -51,7 +39,7 @@ keep_running() {
 
 # through a named pipe and not `|`, so that this very process is the one that restarts the app
 mkfifo "$tl_state/log" || exit 1
-bounded_log <"$tl_state/log" >/dev/null 2>&1 &
+tl_bounded_log "$tl_log" <"$tl_state/log" >/dev/null 2>&1 &
 exec >"$tl_state/log" 2>&1
 rm -f "$tl_state/log"
 put supervisor "$$"
