@@ -44,6 +44,10 @@ class RunView:
     """Phase of the run → seconds."""
     projected_s: float | None = None
     """The makespan projected at the plan; None when nothing was known."""
+    cost_eur: float | None = None
+    """What its servers cost; None when that isn't known."""
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """Each source's ref, by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +62,8 @@ class TargetView:
     at: dt.datetime
     test: str | None = None
     """What runs on it now."""
+    proof: Mapping[str, str] = field(default_factory=dict)
+    """How it was last proven blank."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +87,8 @@ class ResultView:
     target: str | None
     started_at: dt.datetime | None
     duration_s: float | None
+    reason: str | None = None
+    """Why it was skipped, blocked or shed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +116,10 @@ class AttemptView:
     redacted: int
     reason: str | None
     """Why it was skipped, blocked or shed."""
+    retry_of: int | None = None
+    """The attempt that this one retried."""
+    image: str = ""
+    """What its target was made from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +152,8 @@ class DiffItem:
     """Still failing, for another cause than before."""
     priority: str = "P1"
     owner: str | None = None
+    reason: str | None = None
+    """Why it was skipped, blocked or shed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,3 +196,7 @@ class TestView:
     """Oldest first, at most 60."""
     p50_s: float | None
     """Median duration of its passes."""
+    p90_s: float | None = None
+    """What nine of ten of its passes stay below."""
+    failing_since: dt.datetime | None = None
+    """When it first failed in this streak; None when it doesn't fail."""

@@ -1,0 +1,65 @@
+"""Brings a store's schema up to what this program knows, and refuses one that is newer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from pytest_testlab.errors import UsageError
+from pytest_testlab.store.engine import one_line
+
+HEAD = "0001"
+"""The newest revision; revisions are four digits, so that they compare as text."""
+MIGRATIONS = Path(__file__).parent / "migrations"
+_LOCK = 0x7E571AB
+
+
+def version(connection: sa.Connection) -> str | None:
+    """The revision of a store's schema; None when it has none yet."""
+    found = connection.scalar(sa.text("SELECT to_regclass('alembic_version')"))
+    return connection.scalar(sa.text("SELECT version_num FROM alembic_version")) if found else None
+
+
+def check(engine: sa.Engine) -> str | None:
+    """The revision of a store's schema; raises `UsageError` when it is newer than this program, or out of reach."""
+    try:
+        with engine.connect() as connection:
+            found = version(connection)
+    except DBAPIError as error:
+        raise UsageError(f"the store can't be reached: {one_line(error)}") from error
+    if found is not None and found > HEAD:
+        raise UsageError(
+            f"the store's schema is {found}, newer than this program's {HEAD}: "
+            "upgrade pytest-testlab, or use another store"
+        )
+    return found
+
+
+def upgrade(engine: sa.Engine) -> None:
+    """Bring the schema to `HEAD`; sessions that do so at once take turns.
+
+    Raises `UsageError` when the schema is newer than this program, or the database refuses.
+    """
+    if check(engine) == HEAD:
+        return
+    try:
+        with engine.begin() as connection:
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+            if version(connection) != HEAD:
+                _run_alembic(connection)
+    except DBAPIError as error:
+        raise UsageError(f"the store's schema can't be upgraded to {HEAD}: {one_line(error)}") from error
+
+
+def _run_alembic(connection: sa.Connection) -> None:
+    # Imported here: it costs more than a whole warm start, and is needed once in a store's life.
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -1,0 +1,152 @@
+"""What changed: each test against its own last outcome in the lane.
+
+An outcome is a pass, a failure or a flaky pass; an infrastructure error, a skip or a test that never ran is none, so
+that a test which failed, then was skipped, and fails again is still failing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import sqlalchemy as sa
+
+from pytest_testlab.store.codes import FAILED, class_name, status_name
+from pytest_testlab.store.reads.runs import LATEST, get_run, run_row
+from pytest_testlab.store.views import DiffItem, DiffView
+
+OWN_LISTS = {
+    "flaky": "flaky",
+    "error": "errors",
+    "blocked": "blocked",
+    "skipped": "skipped",
+    "shed": "shed",
+    "not_run": "not_run",
+}
+
+
+def diff(connection: sa.Connection, run: str | None = None) -> DiffView | None:
+    """The diff of a run, or of the latest; None when the store doesn't know it, or has no run yet."""
+    row = run_row(connection, run or LATEST)
+    view = get_run(connection, row.run) if row is not None else None
+    if row is None or view is None:
+        return None
+    lists: dict[str, list[DiffItem]] = defaultdict(list)
+    still_passing = 0
+    for result in connection.execute(_DIFF, {"run": row.id, "lane": row.lane_id}):
+        where = _list_of(result)
+        if where is None:
+            still_passing += 1
+        else:
+            lists[where].append(_item(result))
+    lists["missing"] = _missing(connection, row)
+    found = {name: tuple(items) for name, items in lists.items()}
+    return DiffView(run=view, previous=_previous(connection, row), still_passing=still_passing, **found)
+
+
+def _list_of(result: sa.Row[Any]) -> str | None:
+    """The list that a result belongs to; None = still passing."""
+    status = status_name(result.status)
+    if status in OWN_LISTS:
+        return OWN_LISTS[status]
+    if result.previous_status is None:
+        return "new"
+    failed_before = result.previous_status == FAILED
+    if status == "failed":
+        return "still_failing" if failed_before else "newly_failing"
+    return "newly_fixed" if failed_before else None
+
+
+def _item(result: sa.Row[Any]) -> DiffItem:
+    failing = result.status == FAILED
+    same = (result.failure_class, result.fingerprint) == (result.previous_class, result.previous_fingerprint)
+    return DiffItem(
+        test=result.test,
+        status=status_name(result.status),
+        failure_class=class_name(result.failure_class),
+        headline=tuple(result.headline.split("\n")) if result.headline else (),
+        since=result.since if failing else None,
+        streak=result.streak or 0 if failing else 0,
+        changed_class=failing and result.previous_status == FAILED and not same,
+        priority=result.priority,
+        owner=result.owner,
+        reason=result.reason,
+    )
+
+
+# Statuses as literals, so that the indices serve: 1 passed, 2 failed, 6 flaky.
+_DIFF = sa.text("""
+    SELECT test.name AS test, test.priority, test.owner, result.status, result.failure_class, headline.text AS headline,
+           headline.fingerprint, tried.reason,
+           previous.status AS previous_status, before.failure_class AS previous_class,
+           earlier.fingerprint AS previous_fingerprint, streak.runs AS streak, first.started_at AS since
+    FROM result
+    JOIN test ON test.id = result.test_id
+    LEFT JOIN headline ON headline.id = result.headline_id
+    LEFT JOIN result_attempt AS tried
+         ON tried.run_id = result.run_id AND tried.test_id = result.test_id AND tried.attempt = result.attempt
+            AND result.status NOT IN (1, 2)
+    LEFT JOIN LATERAL (
+        SELECT run_id, status FROM result AS older
+        WHERE older.test_id = result.test_id AND older.lane_id = :lane AND older.run_id < :run
+              AND older.status IN (1, 2, 6)
+        ORDER BY run_id DESC LIMIT 1
+    ) AS previous ON true
+    LEFT JOIN result AS before
+         ON before.run_id = previous.run_id AND before.test_id = result.test_id AND previous.status = 2
+    LEFT JOIN headline AS earlier ON earlier.id = before.headline_id
+    LEFT JOIN LATERAL (
+        SELECT count(*) AS runs, min(run_id) AS first_run
+        FROM result AS failed
+        WHERE failed.test_id = result.test_id AND failed.lane_id = :lane AND failed.status = 2 AND failed.run_id <= :run
+              AND failed.run_id > coalesce((
+                  SELECT run_id FROM result AS passed
+                  WHERE passed.test_id = result.test_id AND passed.lane_id = :lane AND passed.run_id < :run
+                        AND passed.status IN (1, 6)
+                  ORDER BY run_id DESC LIMIT 1), 0)
+    ) AS streak ON result.status = 2
+    LEFT JOIN run AS first ON first.id = streak.first_run
+    WHERE result.run_id = :run
+    ORDER BY test.priority, test.name
+""")
+
+
+def _previous(connection: sa.Connection, row: sa.Row[Any]) -> str | None:
+    """The run before it in its lane."""
+    statement = sa.text("SELECT name FROM run WHERE lane_id = :lane AND id < :run ORDER BY id DESC LIMIT 1")
+    found = connection.scalar(statement, {"lane": row.lane_id, "run": row.id})
+    return None if found is None else str(found)
+
+
+def _missing(connection: sa.Connection, row: sa.Row[Any]) -> list[DiffItem]:
+    """Tests of the last complete run of the same selection that this one doesn't plan.
+
+    A run whose plan isn't known yet misses nothing, nor does one that was aborted before it had one.
+    """
+    statement = sa.text("""
+        WITH last_complete AS (
+            SELECT id FROM run
+            WHERE lane_id = :lane AND id < :run AND state = 'finished' AND selection = :selection
+            ORDER BY id DESC LIMIT 1
+        )
+        SELECT test.name AS test, test.priority, test.owner, result.status, result.failure_class
+        FROM last_complete
+        JOIN run_plan AS was ON was.run_id = last_complete.id
+        JOIN run_plan AS is_now ON is_now.run_id = :run
+        CROSS JOIN LATERAL (SELECT unnest(was.tests) EXCEPT SELECT unnest(is_now.tests)) AS gone (test_id)
+        JOIN test ON test.id = gone.test_id
+        LEFT JOIN result ON result.run_id = last_complete.id AND result.test_id = gone.test_id
+        ORDER BY test.priority, test.name
+    """)
+    found = connection.execute(statement, {"lane": row.lane_id, "run": row.id, "selection": row.selection})
+    return [
+        DiffItem(
+            test=test.test,
+            status=status_name(test.status or 8),
+            failure_class=class_name(test.failure_class),
+            headline=(),
+            priority=test.priority,
+            owner=test.owner,
+        )
+        for test in found
+    ]
