@@ -9,11 +9,12 @@ import datetime as dt
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pluggy
 import pytest
 
-from pytest_testlab.catalog.nodes import Blocked, EntryFile, EntryItem, Headline
+from pytest_testlab.catalog.nodes import EntryFile, EntryItem, Headline
 from pytest_testlab.catalog.secrets import SecretLookup
 from pytest_testlab.catalog.stages import Stages, UnitState
 from pytest_testlab.diagnosis.bundle import diagnose
@@ -130,8 +131,7 @@ class Lab:
         """Decide the attempt's status; returns what pytest is to see."""
         if (why := _cannot_run(attempt.item, state)) is not None:
             attempt.status, attempt.reason = why
-            kind = Blocked if attempt.status is Status.BLOCKED else pytest.skip.Exception
-            return kind(attempt.reason)
+            return pytest.skip.Exception(attempt.reason)
         failure = self._stage(attempt, state)
         if isinstance(failure, RequirementMissing):
             attempt.status, attempt.reason = Status.SKIPPED, str(failure)

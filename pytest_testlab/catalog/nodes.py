@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,15 +22,12 @@ from pytest_testlab.model import Entry, Stage, Suite
 from pytest_testlab.options import PRIORITIES, SUITES, Settings
 
 if TYPE_CHECKING:
-    from pytest_testlab.catalog.lab import Lab, UnitState
+    from pytest_testlab.catalog.lab import Lab
+    from pytest_testlab.catalog.stages import UnitState
 
 FILE_NAME = "testlab.toml"
 LAB: pytest.StashKey[Lab] = pytest.StashKey()
 _SEEN: pytest.StashKey[Seen] = pytest.StashKey()
-
-
-class Blocked(pytest.skip.Exception):
-    """A test that can't run, because an earlier stage of its entry failed."""
 
 
 class Headline(TestlabError):
@@ -59,7 +56,7 @@ class EntryFile(pytest.File):
         for stage in Stage:
             yield EntryItem.from_parent(self, name=stage.value, stage=stage)
 
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:  # type: ignore[override]
         """A malformed file is shown as its problems, a line each."""
         if isinstance(excinfo.value, CatalogError):
             return str(excinfo.value)
@@ -178,16 +175,14 @@ class CatalogPlugin:
         return suite_fits and (self._priorities is None or entry.priority.value in self._priorities)
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(
-        self, item: pytest.Item
-    ) -> Iterator[None]:  # pragma: no mutate - the generator protocol of wrappers
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Attach what came of a test; an infrastructure fault is an error to pytest and not a failure."""
-        report: pytest.TestReport = yield
+        report = yield
         if isinstance(item, EntryItem) and report.when == "call" and item.result is not None:
             report.testlab = item.result  # type: ignore[attr-defined]
             if item.result["status"] == "error":
                 report.when = "setup"
-        return report  # type: ignore[return-value]
+        return report
 
 
 def describe(items: list[pytest.Item]) -> list[dict[str, Any]]:

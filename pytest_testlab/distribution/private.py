@@ -57,6 +57,12 @@ def stop(config: pytest.Config, reason: str) -> None:
     config.pluginmanager.getplugin("dsession").shouldstop = reason
 
 
+def only_our_lines(reporter: Any) -> None:
+    """Keep pytest's terminal from printing files' names and percentages between the lab's own lines."""
+    reporter.showfspath = False
+    reporter._show_progress_info = False
+
+
 # --- in a worker ------------------------------------------------------------------------------------------------------
 
 
@@ -97,4 +103,4 @@ def sentinel(session: pytest.Session) -> pytest.Item:
 
 def tear_down(session: pytest.Session) -> None:
     """Tear down whatever is still set up."""
-    session._setupstate.teardown_exact(None)  # type: ignore[attr-defined]
+    session._setupstate.teardown_exact(None)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_testlab.distribution import private
+
 if TYPE_CHECKING:
     from pytest_testlab.session.run import Run
 
@@ -36,28 +38,31 @@ def human(seconds: float) -> str:
 
 
 class Progress:
-    """A line for each test that ends, with how much is left; under `-q`, pytest's own letters."""
+    """A line for each test that ends, with how much is left; under `-q` and `-v`, pytest's own letters and lines."""
 
     def __init__(self, config: pytest.Config, run: Run) -> None:
         self._run = run
-        self._quiet = config.option.verbose < 0
+        self._verbose = config.option.verbose
         self._reporter: Any = config.pluginmanager.getplugin("terminalreporter")
         self._started = time.monotonic()
         self._fancy = _fancy(self._reporter)
+        if self._reporter is not None and not self._verbose:
+            private.only_our_lines(self._reporter)
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
-        """Count by the lab's own words; print a letter only under -q."""
+        """Count by the lab's own words; print a letter only under -q, a line only under -v."""
         result = getattr(report, "testlab", None)
         if result is None:
             return None
         status = result["status"]
-        return status, SIGNS[status][1] if self._quiet else "", ""
+        return status, SIGNS[status][1] if self._verbose < 0 else "", status.upper()
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Print the line."""
         result = getattr(report, "testlab", None)
-        if result is not None and not self._quiet and self._reporter is not None:
+        if result is not None and not self._verbose and self._reporter is not None:
             self._line(result, report.duration)
 
     def _line(self, result: Mapping[str, Any], seconds: float) -> None:

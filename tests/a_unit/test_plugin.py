@@ -23,13 +23,13 @@ def write_entry(pytester: pytest.Pytester, name: str, priority: str = "P1", tag:
     (folder / "testlab.toml").write_text(text.format(name=name, priority=priority, tag=tag))
 
 
-def test_inert_unless_asked_for(pytester: pytest.Pytester) -> None:
+def test_inert_unless_asked_for(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a --testlab-* option no entry is collected, no mark is registered, no file written."""
     write_entry(pytester, "alpha")
     pytester.makepyfile("def test_it(request): assert not request.config.pluginmanager.hasplugin('testlab-catalog')")
     home = pytester.mkdir("home")
-    pytester.monkeypatch.setenv("HOME", str(home))
-    pytester.monkeypatch.setenv("TESTLAB_HOME", str(home / "lab"))
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("TESTLAB_HOME", str(home / "lab"))
     pytester.runpytest_subprocess().assert_outcomes(passed=1)
     assert list(home.iterdir()) == []
 
