@@ -22,12 +22,12 @@ SHORT = 6
 """Known values with fewer characters are masked only where they stand alone, or a log would be shredded."""
 SHORTEST = 4
 """Known values with fewer characters are left to the shapes (`password=…`)."""
-_LINE_OF_MANY = 12
+_LINE_OF_MANY = 16
 """A line of a value with several lines counts from this length on: `"type": "x",` must not be masked everywhere."""
 _CUT = 8
 """How much of a known value's end is recognised at the very start of a text, where the tail bound may have cut it."""
 _BLOCK = 16_384
-"""A shape over several lines is searched for this far."""
+"""A pattern that may cross lines (`re.DOTALL`) sees this many bytes before and behind the line that holds its word."""
 _ALONE = rb"(?<![A-Za-z0-9_])%s(?![A-Za-z0-9_])"
 Span = tuple[int, int]
 
@@ -68,10 +68,11 @@ class Redactor:
         lower = data.lower()
         lines_with = functools.cache(lambda words: sorted({line for word in words for line in _lines(lower, word)}))
         for shape in self._shapes:
-            # A pattern that may cross lines sees far before and behind the one that holds its word.
-            reach = _BLOCK if shape.pattern.flags & re.DOTALL else 0
-            for start, end in lines_with(shape.words):
-                for match in shape.pattern.finditer(data, max(0, start - reach), min(len(data), end + reach)):
+            where = lines_with(shape.words)
+            if shape.pattern.flags & re.DOTALL:
+                where = list(_merged((max(0, start - _BLOCK), end + _BLOCK) for start, end in where))
+            for start, end in where:
+                for match in shape.pattern.finditer(data, start, end):
                     span = match.span("secret")
                     if span[0] < span[1] and data[slice(*span)] != MARKER:
                         yield span

@@ -19,23 +19,31 @@ def _shape(name: str, words: str, *pattern: str, flags: int = 0) -> RedactionSha
     )
 
 
-_NAMED = "pass|secret|token|key"
+_NAMED = 'passw|passphr|_pass|-pass|"pass|secret|token|_key|-key|apikey'
+# It begins with a set of letters, and not with alternatives, because that makes the search several times faster.
 _NAME = (
-    r"(?P<name>passw(?:or)?d|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|(?:(?<=[_\"'-])pass))"
-    r"(?:_?key)?(?:_?(?:base|value|enc|b64|base64|[0-9]{1,2}))?"
+    r"(?P<name>[PpSsTtAa_-](?i:(?<=p)(?:assw(?:or)?d|assphrase|rivate[_-]key)|(?<=s)ecret|(?<=t)oken"
+    r"|(?<=a)(?:pi[_-]?key|ccess[_-]key)|(?<=[_-])pass))"
+    r"(?i:(?:[_-]?key)?(?:_?(?:base|value|enc|b64|base64|[0-9]{1,2}))?)"
 )
 # What stands where a secret would and isn't one: a variable, a template, code, or a word that says there is none.
 _NOT_CODE = (
-    r"(?![\"']?(?:\$[A-Za-z_{(]|[%{<(*\[]|(?:self|os|settings|config|env|process|request|none|null|nil|true|false"
-    r"|undefined|str|bytes|required|invalid|missing|not|redacted|xxx)\b))"
-    r"(?![\"']?[A-Za-z_.]{0,64}(?P=name)[A-Za-z_]{0,64}[\"']?(?:[\s,;)\]}&(]|$))"
+    r"(?i:(?!\\{0,3}[\"']?(?:\$[a-z_{(]|[%{<(*\[]|(?:self|os|settings|config|env|process|request|none|null|nil|true"
+    r"|false|undefined|str|bytes|required|invalid|missing|not|redacted|xxx)\b))"
+    r"(?!\\{0,3}[\"']?[a-z_.]{0,64}(?P=name)[a-z_]{0,64}[\"']?(?:[\s,;)\]}&(]|$)))"
 )
 _DIGIT = r"(?=[^\s\"',;]{0,200}[0-9])"
 _LETTER = r"(?=[^\s\"',;]{0,200}[A-Za-z])"
 _BEGIN = r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
 
 BUILT_IN_SHAPES: tuple[RedactionShape, ...] = (
-    _shape("private-key", "private key", _BEGIN, r"(?P<secret>.*?)(?:(?=-----END )|\Z)", flags=re.DOTALL),
+    _shape(
+        "private-key",
+        "private key",
+        _BEGIN,
+        r"(?P<secret>(?:(?!-----BEGIN).){0,16384}?)(?:(?=-----END )|\Z)",
+        flags=re.DOTALL,
+    ),
     _shape(
         "private-key-cut",  # the tail bound took its beginning
         "private key",
@@ -58,7 +66,7 @@ BUILT_IN_SHAPES: tuple[RedactionShape, ...] = (
     _shape("bearer", "bearer ", r"(?i)\bbearer {1,4}(?P<secret>", _DIGIT, r"[A-Za-z0-9._~+/=-]{12,4000})"),
     _shape(
         "set-cookie",
-        "set-cookie",
+        "cookie",
         r"(?i)set-cookie[\"']?\s{0,4}[:=,]\s{0,4}[\"']?[^=;\s\"']{1,200}=(?P<secret>[^;\s\"']{1,4000})",
     ),
     _shape(
@@ -66,37 +74,33 @@ BUILT_IN_SHAPES: tuple[RedactionShape, ...] = (
         "cookie",
         r"(?i)(?<!set-)cookie[\"']?:\s{0,4}[\"']?[^=;\s\"']{1,200}=(?P<secret>[^\r\n\"']{1,8000})",
     ),
-    _shape("url-password", "://", r"://[^\s:/@\"'?#<>]{0,128}:(?P<secret>(?![${%])[^\s/\"'<>]{1,256})@"),
-    _shape("url-token", "://", r"://(?P<secret>[A-Za-z0-9_-]{20,256})@"),
     _shape(
-        "assignment-quoted",
-        _NAMED,
-        rf"(?i){_NAME}[\"'\\]{{0,3}}\s{{0,4}}(?:=>|=|:)\s{{0,4}}{_NOT_CODE}\\{{0,3}}(?P<q>[\"'])",
-        r"(?P<secret>(?:(?!(?P=q))[^\r\n\\]|\\(?!\\{0,3}(?P=q)).){4,2000})",
+        "url-password",
+        "@",
+        r"://(?:[^\s:/@\"'?#<>]{0,128}:|(?=[A-Za-z0-9_-]{20,256}@))(?P<secret>(?![${%])[^\s/\"'<>]{1,256})@",
     ),
     _shape(
         "assignment",
         _NAMED,
-        rf"(?i){_NAME}=\s?{_NOT_CODE}(?P<secret>[^\s\"',;&)}}\]]{{4,2000}})",
+        _NAME,
+        rf"(?:[\"'\\]{{0,4}}\s{{0,4}}(?:=>|=|:)\s{{0,4}}{_NOT_CODE}(?P<quote>\\{{0,3}}[\"'])",
+        rf"|=\s?{_NOT_CODE}(?![\"'\\])",
+        rf"|\s{{0,2}}[:=]\s{{1,2}}{_NOT_CODE}(?={_DIGIT}{_LETTER}[^\s\"',;()\[\]]{{8}}))",
+        r"(?P<secret>(?(quote)(?:(?!(?P=quote))[^\r\n]){4,2000}|[^\s\"',;&)}\]]{4,2000}))",
     ),
     _shape(
         "assignment-yaml",
-        _NAMED,
-        rf"(?im)^[\s-]{{0,40}}[\w.-]{{0,80}}?{_NAME}:\s{{1,4}}{_NOT_CODE}(?P<secret>[^\s\"',;]{{6,2000}})\s{{0,4}}$",
-    ),
-    _shape(
-        "assignment-prose",
-        _NAMED,
-        rf"(?i){_NAME}\s{{0,2}}[:=]\s{{1,2}}{_NOT_CODE}(?P<secret>{_DIGIT}{_LETTER}[^\s\"',;()\[\]]{{8,2000}})",
+        "word:|secret:|token:|key:|pass:",
+        rf"(?m)^[\s-]{{0,40}}[\w.-]{{0,80}}?{_NAME}:\s{{1,4}}{_NOT_CODE}(?P<secret>[^\s\"',;]{{6,2000}})\s{{0,4}}$",
     ),
     _shape(
         "github",
-        "ghp_|gho_|ghu_|ghs_|ghr_|github_pat_",
-        r"\b(?P<secret>(?:gh[pousr]_|github_pat_)[A-Za-z0-9_]{20,255})",
+        "ghp_|gho_|ghs_|github_pat_",
+        r"\b(?P<secret>(?:gh[pos]_|github_pat_)[A-Za-z0-9_]{20,255})",
     ),
-    _shape("gitlab", "glpat-|gldt-|glrt-", r"\b(?P<secret>gl(?:pat|dt|rt)-[A-Za-z0-9_.-]{16,255})"),
+    _shape("gitlab", "glpat-|glrt-", r"\b(?P<secret>gl(?:pat|rt)-[A-Za-z0-9_.-]{16,255})"),
     _shape("aws", "akia|asia", r"\b(?P<secret>A(?:KI|SI)A[A-Z0-9]{16})\b"),
-    _shape("slack", "xox|xapp-", r"\b(?P<secret>(?:xox[abeoprs]|xapp)-[A-Za-z0-9-]{10,255})"),
+    _shape("slack", "xox", r"\b(?P<secret>xox[abeoprs]-[A-Za-z0-9-]{10,255})"),
     _shape(
         "jwt",
         "eyj",
@@ -107,6 +111,6 @@ BUILT_IN_SHAPES: tuple[RedactionShape, ...] = (
     _shape("package-index", "pypi-age|npm_", r"\b(?P<secret>pypi-AgE[A-Za-z0-9_-]{32,1000}|npm_[A-Za-z0-9]{36})"),
     _shape("google", "aiza", r"\b(?P<secret>AIza[A-Za-z0-9_-]{35})"),
     _shape("age", "age-secret-key-", r"(?P<secret>AGE-SECRET-KEY-1[A-Z0-9]{40,80})"),
-    _shape("vault", "hvs.|dop_v1_|dckr_pat_", r"\b(?P<secret>(?:hvs\.|dop_v1_|dckr_pat_)[A-Za-z0-9_.-]{20,255})"),
+    _shape("vault", "hvs.|dop_v1_", r"\b(?P<secret>(?:hvs\.|dop_v1_)[A-Za-z0-9_.-]{20,255})"),
 )
 """Every built-in shape."""
