@@ -51,6 +51,14 @@ def connection(args: argparse.Namespace) -> Iterator[Connection]:
         yield opened
 
 
+def unknown_run(store: Connection, name: str) -> str:
+    """What to say of a run that the store doesn't know."""
+    from pytest_testlab.store.reads import names
+
+    near = names.nearest_runs(store, name)
+    return f"no run is called {name!r}" + (f"; did you mean {' or '.join(near)}?" if near else "")
+
+
 def paint(text: str, *colours: str) -> str:
     """Coloured text where the terminal wants it (NO_COLOR and pipes don't)."""
     if os.environ.get("NO_COLOR") or not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":

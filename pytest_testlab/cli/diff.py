@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 from typing import Any
 
-from pytest_testlab.cli._common import connection, harmless, local, paint, print_json, reading, status
+from pytest_testlab.cli._common import connection, harmless, local, paint, print_json, reading, status, unknown_run
 from pytest_testlab.errors import UsageError
 from pytest_testlab.store.views import DiffItem, DiffView
 
@@ -35,12 +35,12 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def handle(args: argparse.Namespace) -> int:
     """Print the diff."""
-    from pytest_testlab.store.reads import diff, names
+    from pytest_testlab.store.reads import diff
 
     with connection(args) as store:
         found = diff.diff(store, args.run)
         if found is None and args.run:
-            raise UsageError(names.unknown_run(store, args.run))
+            raise UsageError(unknown_run(store, args.run))
     if args.json:
         return print_json(as_json(found) if found is not None else None)
     if found is None:

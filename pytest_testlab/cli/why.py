@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from pytest_testlab.cli._common import connection, harmless, paint, print_json, reading, status
+from pytest_testlab.cli._common import connection, harmless, paint, print_json, reading, status, unknown_run
 from pytest_testlab.errors import UsageError
 from pytest_testlab.store.views import AttemptView
 
@@ -18,7 +18,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("why", help="why a test ended as it did")
     reading(parser)
     parser.add_argument("test", metavar="TEST", help="a test's id, or a part of it that only one test has")
-    parser.add_argument("--run", default="latest", metavar="RUN", help="in this run; default: the latest that has it")
+    parser.add_argument("--run", metavar="RUN", help="in this run; default: the latest that has it")
     parser.add_argument("--attempt", type=int, metavar="N", help="this attempt; default: the last")
     parser.add_argument("--section", metavar="NAME", help="print this section of the bundle")
     parser.set_defaults(handler=handle)
@@ -26,10 +26,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def handle(args: argparse.Namespace) -> int:
     """Print the headline and the list of sections, or one section."""
-    from pytest_testlab.store.reads import attempts, names
+    from pytest_testlab.store.reads import attempts
 
     with connection(args) as store:
-        run, test = names.find(store, run=args.run, test=args.test)
+        run, test = _find(store, args.run, args.test)
         found = attempts.attempt(store, run, test, args.attempt)
         if found is None:
             raise UsageError(f"{test} has no attempt {args.attempt or ''} in {run}".replace("  ", " "))
@@ -39,6 +39,36 @@ def handle(args: argparse.Namespace) -> int:
         return print_json(as_json(found))
     _print(found)
     return 0
+
+
+def _find(store: Connection, run: str | None, text: str) -> tuple[str, str]:
+    """The run and the test that are meant; raises `UsageError` with the nearest names."""
+    from pytest_testlab.store.reads import names, runs
+
+    if run is not None and runs.get_run(store, run) is None:
+        raise UsageError(unknown_run(store, run))
+    matches = names.matching_tests(store, text)
+    if not matches:
+        near = names.nearest_tests(store, text)
+        raise UsageError(f"no test is called {text!r}" + (f"; did you mean {' or '.join(near)}?" if near else ""))
+    test = matches[0] if len(matches) == 1 else _worst(store, run, text, matches)
+    where = run or names.latest_run_with(store, test)
+    if where is None:
+        raise UsageError(f"{test} has no result in any run yet")
+    return where, test
+
+
+def _worst(store: Connection, run: str | None, text: str, matches: list[str]) -> str:
+    """Of an entry's tests, the one that failed in the run is meant; raises `UsageError` where that decides nothing."""
+    from pytest_testlab.store.reads import runs
+
+    results = {result.test: result.status for result in runs.results(store, run or "latest")}
+    failed = [test for test in matches if results.get(test) in ("failed", "error")]
+    if len(failed) == 1:
+        return failed[0]
+    raise UsageError(
+        f"{text!r} fits {len(matches)} tests: {', '.join(matches[:4])}" + ("…" if len(matches) > 4 else "")
+    )
 
 
 def as_json(found: AttemptView) -> dict[str, Any]:

@@ -27,3 +27,30 @@ def nearest_tests(connection: sa.Connection, name: str, *, limit: int = 3) -> li
 
 def _close(name: str, known: list[str], limit: int) -> list[str]:
     return difflib.get_close_matches(name, known, n=limit, cutoff=0.5)
+
+
+def matching_tests(connection: sa.Connection, text: str, *, limit: int = 20) -> list[str]:
+    """The tests that a user may mean: the one of this very id, else those of `ENTRY` or `ENTRY::STAGE`, else by part."""
+    entry, _, stage = text.partition("::")
+    for statement in (_BY_ID, _BY_ENTRY, _BY_PART):
+        values = {"text": text, "entry": entry, "stage": stage or None, "limit": limit}
+        if found := list(connection.scalars(statement, values)):
+            return found
+    return []
+
+
+def latest_run_with(connection: sa.Connection, test: str) -> str | None:
+    """The newest run that has a result of a test."""
+    return connection.scalar(_LATEST_RUN, {"test": test})
+
+
+_BY_ID = sa.text("SELECT name FROM test WHERE name = :text")
+_BY_ENTRY = sa.text("""
+    SELECT name FROM test WHERE entry = :entry AND (CAST(:stage AS text) IS NULL OR stage = :stage)
+    ORDER BY name LIMIT :limit
+""")
+_BY_PART = sa.text("SELECT name FROM test WHERE strpos(lower(name), lower(:text)) > 0 ORDER BY name LIMIT :limit")
+_LATEST_RUN = sa.text("""
+    SELECT run.name FROM result JOIN run ON run.id = result.run_id JOIN test ON test.id = result.test_id
+    WHERE test.name = :test ORDER BY run.id DESC LIMIT 1
+""")
