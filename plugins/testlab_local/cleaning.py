@@ -9,7 +9,7 @@ from pytest_testlab.errors import InfraError
 from testlab_local import places, ports, processes, records
 from testlab_local.records import Record
 
-GRACE_S = 2.0
+GRACE_S = 1.0
 """For processes to end when asked: PostgreSQL removes its shared memory then."""
 KILL_WITHIN_S = 10.0
 PORTS_WITHIN_S = 1.0

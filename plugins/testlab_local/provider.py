@@ -22,6 +22,7 @@ from pytest_testlab.errors import InfraError, NotBlankError
 from pytest_testlab.model import Server, ServerRequest, SshAddress
 from pytest_testlab.options import Settings
 from pytest_testlab.protocols import Target
+from pytest_testlab.store.home import home
 from pytest_testlab.target.ssh import SshTarget
 from testlab_local import cleaning, environment, places, processes, records
 from testlab_local.records import Record
@@ -45,7 +46,7 @@ class LocalProvider:
 
     def __init__(self, settings: Settings) -> None:
         self._account = places.account()
-        self._base = places.prepare(lab_home(settings))
+        self._base = places.prepare(home(settings))
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     def create(self, request: ServerRequest) -> Server:
@@ -60,11 +61,15 @@ class LocalProvider:
             user=self._account.name,
             folder=str(self._base / name),
         )
-        records.write(self._base, record)
-        places.furnish(Path(record.folder), self._account)
         host_key = asyncssh.generate_private_key("ssh-ed25519")
         client_key = asyncssh.generate_private_key("ssh-ed25519")
-        started = self._start(record, host_key, client_key)
+        records.write(self._base, record)
+        try:
+            places.furnish(Path(record.folder), self._account)
+            started = self._start(record, host_key, client_key)
+        except (OSError, InfraError) as error:
+            self._destroy(record)
+            raise InfraError(f"{name}: can't be made: {error}") from error
         return _server(started, request.image, _address(started, host_key, client_key))
 
     def blank(self, server: Server) -> Server:
@@ -152,14 +157,10 @@ class LocalProvider:
             stdin.flush()
         line = _first_line(child, START_WITHIN_S)
         if not line:
-            say = (_tail(records.log_of(self._base, record.name)) or "it said nothing").strip().splitlines()[-1]
-            self._abandon(record, child)
-            raise InfraError(f"{record.name}: its SSH server did not start within {START_WITHIN_S:g} s: {say}")
+            say = (_tail(records.log_of(self._base, record.name)).strip() or "it said nothing").splitlines()[-1]
+            child.kill()
+            raise InfraError(f"its SSH server did not start within {START_WITHIN_S:g} s: {say}")
         return Record(**json.loads(line))
-
-    def _abandon(self, record: Record, child: subprocess.Popen[bytes]) -> None:
-        child.kill()
-        self._destroy(record)
 
     @contextlib.contextmanager
     def _log(self, name: str) -> Iterator[int]:
@@ -168,17 +169,6 @@ class LocalProvider:
             yield handle
         finally:
             os.close(handle)
-
-
-def lab_home(settings: Settings) -> Path:
-    """Where the lab keeps its data."""
-    import platformdirs
-
-    if settings.home:
-        return Path(settings.home).absolute()
-    if os.geteuid() == 0:
-        return Path("/var/lib/pytest-testlab")
-    return Path(platformdirs.user_data_dir("pytest-testlab"))
 
 
 def _server(record: Record, image: str | None, ssh: SshAddress | None) -> Server:

@@ -113,7 +113,7 @@ class Target:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=self._environ,
-            cwd=self._home,
+            cwd=self._home if self._home.is_dir() else "/",  # a command may have removed it
             start_new_session=True,
             user=self._orders.uid if other else None,
             group=self._orders.gid if other else None,

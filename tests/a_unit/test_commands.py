@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_testlab.errors import UsageError
@@ -21,6 +21,7 @@ def test_the_command_line_holds_nothing_of_the_script() -> None:
     )
 
 
+@settings(database=None, deadline=None)  # the tree may be read-only
 @given(value=TEXT)
 def test_every_value_survives_the_shell(value: str) -> None:
     """Quotes, newlines, dollars: a shell gives back just what went in."""

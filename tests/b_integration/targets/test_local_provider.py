@@ -140,6 +140,41 @@ def test_a_target_whose_server_is_gone_is_never_handed_over(
     assert not Path(server.facts["root"]).exists()
 
 
+def test_a_client_that_goes_takes_its_command_along(
+    provider: LocalProvider, server: Server, nap: str, running: Running, soon: Soon
+) -> None:
+    """A worker that dies leaves no command running on its target; daemons stay, until the target is blanked."""
+    target = provider.connect(server)
+    with ThreadPoolExecutor(1) as thread:
+        script = f"(setsid nohup sleep {nap} >/dev/null 2>&1 </dev/null &); setsid sh -c 'sleep {nap}; true'; true"
+        command = thread.submit(target.run, script, timeout_s=20)
+        soon(lambda: len(running(nap)) == 3)
+        target.close()
+        with pytest.raises(InfraError, match="the line was lost"):
+            command.result(10)
+    soon(lambda: len(running(nap)) == 1)
+    provider.blank(server)
+    assert running(nap) == []
+
+
+def test_a_command_may_remove_its_home(provider: LocalProvider, server: Server) -> None:
+    """The next one starts elsewhere, and blanking brings it back."""
+    _run(provider, server, "rm -rf ~")
+    assert _run(provider, server, "pwd") == "/\n"
+    assert _run(provider, provider.blank(server), "pwd") == server.facts["root"] + "/home\n"
+
+
+def test_a_target_that_cannot_be_made_leaves_nothing(provider: LocalProvider, tmp_path: Path) -> None:
+    """The reason is in the error, and the slot can be tried again."""
+    base = places.base(tmp_path / "home")
+    (base / "full-0").mkdir()
+    (base / "full-0" / "home").touch()
+    with pytest.raises(InfraError, match=r"full-0: can't be made: .*File exists"):
+        provider.create(ServerRequest(run="full", slot=0))
+    assert list(provider.owned()) == []
+    assert provider.create(ServerRequest(run="full", slot=0)).name == "full-0"
+
+
 def test_destroying_twice_is_done_once(provider: LocalProvider, server: Server) -> None:
     """Processes, folder, record and log are gone; a second time is no error."""
     record = _record(server)

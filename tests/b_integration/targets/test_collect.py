@@ -1,0 +1,221 @@
+"""The collection of a bundle on real shells, and over the line to a real target."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from testlab_local.provider import LocalProvider
+
+from pytest_testlab.diagnosis.collect import LOST, RawSection, collect
+from pytest_testlab.diagnosis.probe import parse_probe
+from pytest_testlab.diagnosis.sections import built_in_sections, journald, network_probe, resources
+from pytest_testlab.errors import InfraError
+from pytest_testlab.model import CommandResult, Section, Server
+
+SHELLS = [shell for shell in ("dash", "bash", "busybox") if shutil.which(shell)]
+TOOLS = ("cat", "mkfifo", "wc", "tee", "tail", "head", "rm", "sleep", "kill", "mktemp", "setsid", "yes", "sh", "env")
+
+
+class ShellTarget:
+    """A target that is a real shell of this machine, and counts its round trips."""
+
+    def __init__(self, shell: str, path: str | None = None) -> None:
+        self.server = Server(name=shell, provider="shell")
+        self._command = [shutil.which(shell) or shell, *(["sh"] if shell == "busybox" else [])]
+        self._env = {"PATH": path or os.environ["PATH"], "HOME": "/nonexistent"}
+        self.trips = 0
+
+    def run(
+        self, script: str, *, timeout_s: float, cwd: str | None = None, env: Mapping[str, str] | None = None
+    ) -> CommandResult:
+        self.trips += 1
+        shell = subprocess.Popen(
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=cwd, env=self._env
+        )
+        code: int | None
+        try:
+            out, error = shell.communicate(script.encode(), timeout_s)
+            code = shell.returncode
+        except subprocess.TimeoutExpired:
+            shell.kill()
+            out, error = shell.communicate()
+            code = None
+        return CommandResult(exit_code=code, stdout=out, stderr=error, seconds=0)
+
+    def upload(self, folder: Path, destination: str, *, timeout_s: float = 120.0) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        pass
+
+
+class LostTarget(ShellTarget):
+    """A target whose line is gone."""
+
+    def run(
+        self, script: str, *, timeout_s: float, cwd: str | None = None, env: Mapping[str, str] | None = None
+    ) -> CommandResult:
+        raise InfraError("connection reset by peer")
+
+
+def fragment(name: str, script: str, tail_bytes: int = 1_000, timeout_s: int = 5) -> Section:
+    return Section(name=name, source=name, script=script, tail_bytes=tail_bytes, timeout_s=timeout_s)
+
+
+@pytest.fixture(params=[*SHELLS, "dash without timeout"])
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> ShellTarget:
+    """Each shell that this machine has; and one without `timeout`, which has to do without."""
+    if request.param != "dash without timeout":
+        return ShellTarget(request.param)
+    for tool in TOOLS:
+        (tmp_path / tool).symlink_to(shutil.which(tool) or f"/missing/{tool}")
+    return ShellTarget("dash", str(tmp_path))
+
+
+def by_name(sections: list[RawSection]) -> dict[str, RawSection]:
+    return {section.name: section for section in sections}
+
+
+def leftovers() -> set[Path]:
+    return {path for base in ("/dev/shm", "/tmp") for path in Path(base).glob("testlab-collect.*")}
+
+
+def test_every_kind_of_section_in_one_round_trip(target: ShellTarget, tmp_path: Path) -> None:
+    """Text, reasons, failures and the lab's own records come back in order, from a single run, leaving nothing."""
+    before = leftovers()
+    sections = [
+        fragment("plain", "printf 'hello\\n'"),
+        fragment("why", 'absent "it\'s not $HOME \\"here\\""'),
+        fragment("failed", "echo oops >&2; exit 3"),
+        fragment("broken", "if (("),
+        fragment("empty", ":"),
+        fragment("bytes", "printf '\\000\\377\\n\\n'"),
+        fragment("no newline", "printf x"),
+        Section(name="lab", source="the lab", content=b"a" * 50 + b"b" * 10, tail_bytes=10),
+        Section(name="known", source="the lab", absent="a static site has no process"),
+        fragment("deaf", "cat"),
+    ]
+    found = collect(target, sections, deadline_s=20)
+    assert target.trips == 1
+    assert [section.name for section in found] == [section.name for section in sections]
+    got = by_name(found)
+    assert got["plain"].text == b"hello\n"
+    assert got["why"].absent == 'it\'s not /nonexistent "here"'
+    assert got["failed"].absent == "it ended with exit code 3: oops"
+    assert (got["broken"].absent or "").startswith("it ended with exit code 2: ")
+    assert (got["empty"].text, got["empty"].size, got["empty"].absent) == (b"", 0, None)
+    assert got["bytes"].text == b"\0\xff\n\n"
+    assert got["no newline"].text == b"x"
+    assert (got["lab"].text, got["lab"].size) == (b"b" * 10, 60)
+    assert got["known"].absent == "a static site has no process"
+    assert got["deaf"].text == b""
+    assert leftovers() <= before
+
+
+def test_a_huge_log_an_endless_one_and_a_dead_pipe(target: ShellTarget, tmp_path: Path) -> None:
+    """Any size streams through in bounded memory and disk, is counted whole, and its end is kept; none holds others."""
+    big, pipe = tmp_path / "big.log", tmp_path / "pipe"
+    with big.open("wb") as file:
+        file.truncate(200_000_000)
+        file.seek(0, os.SEEK_END)
+        file.write(b"the end\n")
+    os.mkfifo(pipe)
+    sections = [
+        fragment("big", f"cat {big}", tail_bytes=64, timeout_s=20),
+        fragment("endless", "yes", tail_bytes=10, timeout_s=1),
+        fragment("pipe", f"cat {pipe}", timeout_s=1),
+        fragment("daemon", "setsid sleep 8 & echo started", timeout_s=1),
+        fragment("quick", "echo quick"),
+    ]
+    started = time.monotonic()
+    got = by_name(collect(target, sections, deadline_s=30))
+    assert time.monotonic() - started < 20
+    assert (got["big"].size, len(got["big"].text)) == (200_000_008, 64)
+    assert got["big"].text.endswith(b"\0the end\n")
+    assert got["endless"].text.startswith(b"y\ny\ny\ny\ny\n")
+    assert got["endless"].text.endswith(b"[testlab: cut off here, it did not end within 1 s]\n")
+    assert got["endless"].size > 10_000
+    assert got["pipe"].absent == "it printed nothing within 1 s"
+    assert got["daemon"].text == b"started\n"
+    assert got["quick"].text == b"quick\n"
+
+
+def test_hostile_output_can_not_speak_for_others(target: ShellTarget) -> None:
+    """A log that holds what the collector prints, as far as anyone can know it, stays text of its own section."""
+    forged = "testlab-00000000000000000000000000000000 1 4 0 4 0 0\nfake"
+    sections = [
+        fragment("evil", f"printf '%s\\n' '{forged}'; cat \"$0\"; echo x >&1; echo >&5", tail_bytes=100_000),
+        fragment("good", "echo true"),
+    ]
+    got = by_name(collect(target, sections, deadline_s=20))
+    assert got["evil"].text.startswith(forged.encode())
+    assert got["good"].text == b"true\n"
+
+
+def test_the_deadline_brings_what_there_is(target: ShellTarget) -> None:
+    """At the deadline the finished sections are there, and the others say why not."""
+    sections = [fragment("slow", "trap '' TERM; sleep 6; sleep 6", timeout_s=60), fragment("quick", "echo quick")]
+    started = time.monotonic()
+    got = by_name(collect(target, sections, deadline_s=4))
+    assert time.monotonic() - started < 6
+    assert got["quick"].text == b"quick\n"
+    assert got["slow"].absent == "it did not end in time"
+
+
+def test_sections_are_had_at_once(target: ShellTarget) -> None:
+    """The slowest fragment bounds the collection, not their sum."""
+    started = time.monotonic()
+    found = collect(target, [fragment(str(n), "sleep 1; echo done") for n in range(8)], deadline_s=20)
+    assert [section.text for section in found] == [b"done\n"] * 8
+    assert time.monotonic() - started < 5
+
+
+def test_a_lost_line_and_no_time_are_reasons() -> None:
+    """Collecting never raises: what can't be had is absent; the lab's own records are kept."""
+    own = Section(name="http", source="the lab", content=b"GET /\n")
+    lost, http = collect(LostTarget("dash"), [fragment("app", "echo"), own], deadline_s=5)
+    assert lost.absent == f"{LOST}: connection reset by peer"
+    assert http.text == b"GET /\n"
+    (late,) = collect(ShellTarget("dash"), [fragment("app", "echo")], deadline_s=0)
+    assert late.absent == "not collected: no time was left"
+    idle = ShellTarget("dash")
+    assert collect(idle, [own], deadline_s=5)[0].text == b"GET /\n"
+    assert idle.trips == 0
+
+
+def test_the_built_in_sections_tell_of_this_machine() -> None:
+    """Resources and dns have what they promise; journald is there or says why it isn't."""
+    got = by_name(collect(ShellTarget("dash"), [resources("/tmp", shared=True), journald(shared=True)], deadline_s=20))
+    assert b"$ df -Pk" in got["resources"].text
+    assert b"% /" in got["resources"].text
+    assert b"Mem" in got["resources"].text
+    assert b"PID" in got["resources"].text
+    assert got["journald"].absent is None or len(got["journald"].absent) > 10
+
+
+def test_over_the_line_to_a_local_target(provider: LocalProvider, server: Server) -> None:
+    """Every built-in section comes over a real SSH line in one round trip; none is lost."""
+    line = provider.connect(server)
+    try:
+        found = collect(line, built_in_sections(server, None), deadline_s=20)
+    finally:
+        line.close()
+    assert [section.name for section in found] == ["journald", "resources", "dns"]
+    got = by_name(found)
+    assert b"$ df -Pk" in got["resources"].text
+    assert b"resolv.conf" in got["dns"].text
+
+
+def test_the_network_probe_prints_probe_lines() -> None:
+    """A name that no one has and an address where no one listens are facts, in lines that the parser takes."""
+    (section,) = collect(ShellTarget("dash"), [network_probe(["nobody.invalid", "127.0.0.1"])], deadline_s=20)
+    facts = parse_probe([section.text])
+    assert not facts.missing
+    assert {host.host for host in facts.network} == {"nobody.invalid", "127.0.0.1"}
+    assert not next(host for host in facts.network if host.host == "nobody.invalid").ok
