@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pytest_testlab.protocols import Platform
 
 
-def _procfile(settings: Settings) -> Platform:  # noqa: ARG001 - the platform has no settings of its own
+def _procfile(settings: Settings) -> Platform:
     from pytest_testlab.platform.procfile import ProcfilePlatform
 
     return ProcfilePlatform()

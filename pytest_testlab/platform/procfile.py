@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
-from pytest_testlab.errors import BuildFailed, DeadlinePassed, DeployFailed, InfraError, RequirementMissing
+from pytest_testlab.errors import BuildFailed, DeadlinePassed, DeployFailed, InfraError, RequirementMissing, UsageError
 from pytest_testlab.model import Application, Deployment, FrontDoor, Section, Server
 from pytest_testlab.platform import nginx, postgresql, sections
 from pytest_testlab.platform.layout import Layout
@@ -107,7 +107,7 @@ class ProcfilePlatform:
         with observe.phase("deploy"):
             self._begin(target, deployment, observe)
         with observe.phase("upload"):
-            target.upload(deployment.app.entry.folder, deployment.folder)
+            self._upload(target, deployment)
             observe.write("deploy", f"uploaded {deployment.app.entry.folder.name}\n")
         with observe.phase("build"):
             for command in deployment.app.entry.build:
@@ -129,6 +129,13 @@ class ProcfilePlatform:
             )
             postgresql.create(target, variables, account)
             observe.write("deploy", f"addon postgresql: database {account.database}\n")
+
+    def _upload(self, target: Target, deployment: Deployment) -> None:
+        try:
+            target.upload(deployment.app.entry.folder, deployment.folder)
+        except UsageError as error:
+            # what can't be sent is the entry's fault, and a failure of this test, not of the run
+            raise DeployFailed("upload", str(error)) from error
 
     def _build(self, target: Target, deployment: Deployment, command: str, observe: Observer, deadline: float) -> None:
         timeout_s = deployment.app.entry.timeout_s

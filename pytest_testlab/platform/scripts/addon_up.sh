@@ -5,6 +5,7 @@ tl_pg_find
 tl_pg_account
 if [ ! -f "$tl_pg/data/PG_VERSION" ]; then
     rm -rf "$tl_pg"
+    # shellcheck disable=SC2015 # either of them may fail
     mkdir "$tl_pg" && (umask 077 && printf '%s\n' "$tl_admin_password" >"$tl_pg/password") ||
         tl_fail "can't write below $tl_root"
     [ -z "$tl_pg_user" ] || chown -R "$tl_pg_user" "$tl_pg"

@@ -2,7 +2,10 @@
 umask 022
 mkdir -p "$tl_root/apps" "$tl_root/platform" "$tl_front/apps" "$tl_front/logs" "$tl_front/tmp" ||
     tl_fail "can't make the working folders below $tl_root"
-chmod 700 "$tl_front/logs" "$tl_front/tmp"
+# tmp: where nginx was started by root, its workers must get through to folders of their own there
+chmod 700 "$tl_front/logs"
+chmod 711 "$tl_front/tmp"
+# shellcheck disable=SC2015 # either of them may fail
 printf '%s\n' "$tl_supervise" >"$tl_root/platform/supervise.sh" &&
     printf '%s\n' "$tl_nginx_conf" >"$tl_front/nginx.conf" || tl_fail "can't write below $tl_root"
 if [ -f /etc/nginx/mime.types ]; then

@@ -2,6 +2,7 @@
 
 # Exit codes that the platform understands: 10 = failed, 11 = the target lacks something; the reason is on stderr.
 tl_fail() {
+    [ ! -d "${tl_logs:-/nonexistent}" ] || tl_log "failed: $*"
     printf '%s\n' "$*" >&2
     exit 10
 }

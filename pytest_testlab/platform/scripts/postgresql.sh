@@ -3,6 +3,7 @@
 # tl_pg_bin: the folder of the newest server binaries, empty where there are none.
 tl_pg_find() {
     tl_pg_bin=
+    # shellcheck disable=SC2012 # these names hold nothing odd, and only ls and sort know which version is newer
     for tl_dir in $(ls -d /usr/lib/postgresql/*/bin /usr/pgsql-*/bin 2>/dev/null | sort -t/ -k5 -V); do
         [ -x "$tl_dir/postgres" ] && [ -x "$tl_dir/initdb" ] && tl_pg_bin=$tl_dir
     done

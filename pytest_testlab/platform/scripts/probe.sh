@@ -49,6 +49,7 @@ tl_inside_addresses() {
 # TCP alone, for an addon that we can't speak with: prints what happened, empty when it answers.
 tl_connect() {
     if command -v bash >/dev/null 2>&1 && command -v timeout >/dev/null 2>&1; then
+        # shellcheck disable=SC2016,SC2069 # bash is to expand them; and only its complaint is wanted
         timeout 2 bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$1" "$2" 2>&1 >/dev/null && return 0
         [ "$?" -eq 124 ] && echo "no connection within 2 s"
     elif command -v python3 >/dev/null 2>&1; then

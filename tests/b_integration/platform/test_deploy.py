@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import time
 from pathlib import Path, PurePosixPath
 
@@ -94,14 +95,13 @@ def test_build_failure_says_which_command(bench):
 def test_a_build_that_never_ends(bench):
     """A build is ended when the entry's time is up, and nothing of it goes on."""
     started = time.monotonic()
-    with pytest.raises(
-        DeadlinePassed, match=r"^no end of the build command: echo on; sleep 987 within 1\.5 s$"
-    ) as late:
-        bench.deploy(build=("echo on; sleep 987",), timeout_s=1.5)
+    command = f"echo on; sleep {random.randint(10_000, 1_000_000)}"
+    with pytest.raises(DeadlinePassed, match=rf"^no end of the build command: {command} within 1\.5 s$") as late:
+        bench.deploy(build=(command,), timeout_s=1.5)
     assert late.value.hop == "build"
     assert time.monotonic() - started < 8
     assert "echo on" in bench.section(bench.deployments[0], "build")
-    assert bench.shell("pgrep -fx 'sleep 987' || echo none") == "none"
+    assert bench.shell(f"pgrep -fx '{command[9:]}' || echo none") == "none"
 
 
 def test_a_build_that_leaves_a_daemon(bench):

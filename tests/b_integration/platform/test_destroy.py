@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import random
 import socket
 
 import pytest
 
 from pytest_testlab.errors import BuildFailed
 
-DAEMON = """
+ODD = f"{random.randint(10_000, 1_000_000)}.5"
+"""Seconds that nobody else on this machine sleeps for."""
+DAEMON = f"""
 trap '' TERM
 setsid sh -c 'trap "" TERM; while :; do sleep 1; done' &
-env -i setsid sleep 4242 &
+env -i setsid sleep {ODD} &
 mkdir -p locked/inner; touch locked/inner/file; chmod 500 locked/inner locked
 exec python3 app.py $PORT
 """
@@ -19,7 +22,7 @@ exec python3 app.py $PORT
 
 def _left(bench, deployment):
     nonce, root = deployment.app.nonce, bench.target.server.facts["root"]
-    processes = f"grep -lsz TESTLAB_DEPLOY={nonce} /proc/[0-9]*/environ; pgrep -fx 'sleep 4242'"
+    processes = f"grep -lsz TESTLAB_DEPLOY={nonce} /proc/[0-9]*/environ; pgrep -fx 'sleep {ODD}'"
     return bench.shell(f"{processes}; find {root} -name '*{nonce}*'; true")
 
 
@@ -62,7 +65,7 @@ def test_a_deploy_that_never_began(bench):
 def test_half_a_deploy(bench):
     """After a failed build its background processes, folder and database go."""
     with pytest.raises(BuildFailed):
-        bench.deploy(build=("setsid sleep 4242 & exit 1",), addons=("postgresql",))
+        bench.deploy(build=(f"setsid sleep {ODD} & exit 1",), addons=("postgresql",))
     [deployment] = bench.deployments
     assert "environ" in _left(bench, deployment)
     bench.platform.destroy(bench.target, deployment)
