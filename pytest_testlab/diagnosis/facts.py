@@ -7,6 +7,8 @@ from pytest_testlab.evidence import AddonProbe, Answer, Evidence, Listener, Netw
 
 NOTHING = ProbeFacts()
 SERVER_ERROR = 500
+LISTENING = "listening"
+"""The step of a deploy that asks, once the app has answered, who listens; the app may have crashed by then."""
 KILLED = 137
 """The exit code of a process that was killed by signal 9."""
 
@@ -21,7 +23,9 @@ def after_deploy(evidence: Evidence) -> bool:
     failure = evidence.failure
     if isinstance(failure, DeadlinePassed):
         return failure.hop != "build"
-    return isinstance(failure, StageFailure) and not isinstance(failure, (BuildFailed, DeployFailed))
+    if isinstance(failure, DeployFailed):
+        return failure.step == LISTENING
+    return isinstance(failure, StageFailure) and not isinstance(failure, BuildFailed)
 
 
 def dead_addon(evidence: Evidence) -> AddonProbe | None:
@@ -128,14 +132,18 @@ def ended(evidence: Evidence) -> ProcessState | None:
 
 
 def said(answer: Answer) -> str:
-    """An answer in words: "answers 200 on 127.0.0.1:5000 in 0.012 s"."""
-    time = f" in {answer.seconds:g} s" if answer.seconds is not None else ""
+    """An answer in words: "answers 200 on 127.0.0.1:5000"."""
     if answer.status is not None:
-        return f"answers {answer.status} on {answer.address}{time}"
+        return f"answers {answer.status} on {answer.address}"
     if answer.error == "timeout":
-        return f"gives no answer on {answer.address}{time}"
+        return f"gives no answer on {answer.address}"
     words = {"refused": "refuses the connection", "reset": "resets the connection"}
     return f"{words.get(answer.error or '', answer.error or 'fails')} on {answer.address}"
+
+
+def timed(answer: Answer) -> str:
+    """An answer in words with its time: "answers 200 on 127.0.0.1:5000 in 0.012 s"."""
+    return said(answer) + (f" in {answer.seconds:g} s" if answer.seconds is not None else "")
 
 
 def fact_lines(evidence: Evidence) -> tuple[str, ...]:
@@ -146,9 +154,9 @@ def fact_lines(evidence: Evidence) -> tuple[str, ...]:
     if state is not None:
         code = f", last exit code {state.exit_code}" if state.exit_code is not None else ""
         lines.append(f"process: {state.state}, started {state.starts} time{'s' * (state.starts != 1)}{code}")
-    lines += [f"inside: {'the app' if a.declared else 'another port'} {said(a)}" for a in found.inside[:3]]
+    lines += [f"inside: {'the app' if a.declared else 'another port'} {timed(a)}" for a in found.inside[:3]]
     if found.front_door is not None:
-        lines.append(f"front door: {said(found.front_door)}")
+        lines.append(f"front door: {timed(found.front_door)}")
     lines += [
         f"addon {a.name}: {'answers' if a.answers else f'no answer at {a.address}: {a.say}'}" for a in found.addons
     ]

@@ -7,6 +7,7 @@ import re
 from pytest_testlab.diagnosis.collect import LOST
 from pytest_testlab.diagnosis.facts import (
     KILLED,
+    LISTENING,
     SERVER_ERROR,
     after_deploy,
     dead_addon,
@@ -23,6 +24,7 @@ from pytest_testlab.diagnosis.facts import (
     process,
     said,
     stranger,
+    timed,
 )
 from pytest_testlab.diagnosis.sections import NO_SUCH_NAME
 from pytest_testlab.errors import (
@@ -108,6 +110,8 @@ def deploy_step(evidence: Evidence) -> Verdict | None:
     """The platform said that a step of the deploy failed."""
     if not isinstance(evidence.failure, DeployFailed):
         return None
+    if evidence.failure.step == LISTENING and ended(evidence) and not stranger(evidence):
+        return None  # nobody listens because the app is gone
     return _verdict(FailureClass.DEPLOY_FAILURE, "step-failed", f"the deploy failed at {evidence.failure}")
 
 
@@ -219,7 +223,7 @@ def wrong_port(evidence: Evidence) -> Verdict | None:
         return None
     told, other = pair
     say = f"{evidence.entry} {said(other)}, but it was told to listen on {told.address}, where the front door looks"
-    return _verdict(FailureClass.PROXY_502, "wrong-port", say, f"the front door {said(front)}")
+    return _verdict(FailureClass.PROXY_502, "wrong-port", say, f"front door: {timed(front)}")
 
 
 def front_door_5xx(evidence: Evidence) -> Verdict | None:

@@ -55,10 +55,12 @@ else
 fi
 job() {
   mkfifo "$d/$1.tee"
-  limit $(($2 + 5)) wc -c <"$d/$1.tee" >"$d/$1.size" 2>/dev/null &
-  { limit "$2" sh "$d/$1.sh" "$d/$1.absent" 2>"$d/$1.err"; echo $? >"$d/$1.code"; } |
-    limit $(($2 + 3)) tee "$d/$1.tee" 2>/dev/null | tail -c "$3" >"$d/$1.out"
-  wait
+  {
+    limit $(($2 + 5)) wc -c <"$d/$1.tee" >"$d/$1.size" 2>/dev/null &
+    { limit "$2" sh "$d/$1.sh" "$d/$1.absent" 2>"$d/$1.err"; echo $? >"$d/$1.code"; } |
+      limit $(($2 + 3)) tee "$d/$1.tee" 2>/dev/null | tail -c "$3" >"$d/$1.out"
+    wait
+  } 5>&-
   echo "$1" >&5
 }
 length() {

@@ -21,7 +21,8 @@ _PLACES = tuple(
     re.compile(pattern % _HOST)
     for pattern in (
         rb"host='%s'",
-        rb"(?i)(?:resolve|resolving|host|host address|lookup|connect to|connection to) *:? *['\"\xe2\x80\x98]*%s",
+        rb"(?i)(?:(?:resolve|resolving|lookup|connect to|connection to)(?: host)?(?: address)?|host) *:?"
+        rb" *['\"\xe2\x80\x98]*%s",
         rb"(?i)(?:ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT) +%s",
         rb"(?i)https?://(?:[^\s/@]{1,200}@)?%s",
     )

@@ -53,6 +53,7 @@ PROBE_GAP = 'missing what=inside why="no curl, wget or python3 on the target"'
 BUILD = BuildFailed("venv/bin/pip install radicale==3.5.4", 1)
 BUILD_TIME = DeadlinePassed("build", 600, "end of the build")
 DEPLOY = DeployFailed("vhost", "nginx: configuration test failed")
+LISTENING = DeployFailed("listening", "what answers is not this deploy: nobody listens on port 5003")
 NOT_READY_502 = NotReady("/", 60, 502, "502")
 NOT_READY_500 = NotReady("/", 60, 500, "500")
 NOT_READY_504 = NotReady("/", 60, 504, "504")
@@ -108,6 +109,8 @@ MATRIX = [
         CHECK_404,
         (RUNNING, INSIDE_OK, "front-door address=a:80 status=404", "unknown-host address=a:80 status=404 same=yes"),
     ),
+    ("deploy-failure/step-failed", LISTENING, (RUNNING, INSIDE_OK, FRONT_OK)),
+    ("app-crash/process-ended", LISTENING, (CRASHED, INSIDE_REFUSED, FRONT_502)),
     # addon
     ("addon-unreachable/probe-no-answer", NOT_READY_502, (CRASHED, ADDON_DEAD, INSIDE_REFUSED, FRONT_502)),
     ("addon-unreachable/probe-no-answer", NOT_READY_500, (RUNNING, ADDON_DEAD, INSIDE_500, FRONT_500)),
@@ -202,7 +205,7 @@ def test_the_wrong_port_is_named() -> None:
     """A person reads both addresses: where it listens, and where it was told to."""
     say = named(NOT_READY_502, RUNNING, INSIDE_REFUSED, ELSEWHERE_OK, FRONT_502).say
     assert say == (
-        "radicale answers 200 on 127.0.0.1:5000 in 0.01 s, "
+        "radicale answers 200 on 127.0.0.1:5000, "
         "but it was told to listen on 127.0.0.1:5003, where the front door looks"
     )
 
