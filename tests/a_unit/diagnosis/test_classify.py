@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from pathlib import Path
 
 import pytest
 
@@ -302,3 +303,11 @@ def test_a_rule_that_raises_costs_no_verdict() -> None:
     rule = Rule(name="theirs", failure_class=FailureClass.INFRA, decide=broken)
     assert classify(evidence(BUILD), [rule, *BUILT_IN_RULES]).rule == "build-failure/command-failed"
     assert classify(evidence(SCRIPT), [rule]).lines == ("the rule theirs raised RuntimeError: oh",)
+
+
+def test_every_rule_is_in_the_reference() -> None:
+    """A reader who meets a rule in a headline finds it in the table of classes."""
+    page = (Path(__file__).parents[3] / "docs/reference/classes.md").read_text()
+    rules = {rule for rule, _, _ in MATRIX} | {"proxy-502/static-front-door", "infra/disk-full", "infra/target-lost"}
+    assert not [rule for rule in rules if f"`{rule.partition('/')[2]}`" not in page]
+    assert all(f"| `{failure_class}` |" in page for failure_class in FailureClass)
