@@ -8,7 +8,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from types import FrameType
+from contextlib import suppress
 
 from flask import Flask
 from waitress.server import create_server
@@ -30,13 +30,14 @@ def serve_until_interrupted(*, host: str, port: int, url: str | None, db: str | 
     Raises `UsageError` when the port is taken, before anything else is started.
     """
     public = checked_url(url) if url else None
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with listen(host, port) as listening, open_store(resolve({"db": db}, ini_settings())) as store:
         config = ServerConfig(home=store.home, host=host, port=listening.getsockname()[1], url=public)
         app = create_app(store.engine, config)
-        announce(app, config)
-        if sys.stdin.isatty():
-            threading.Thread(target=_links_on_enter, args=(app,), name="login-links", daemon=True).start()
-        run(app, listening)
+        with suppress(KeyboardInterrupt):
+            announce(app, config)
+            _offer_links(app)
+            run(app, listening)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -59,7 +60,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def run(app: Flask, listening: socket.socket) -> None:
-    """Serve on a socket until Ctrl-C or SIGTERM; requests that are under way are answered first."""
+    """Serve on a socket until Ctrl-C; requests that are under way are answered first."""
     server = create_server(
         app,
         sockets=[listening],
@@ -67,12 +68,10 @@ def run(app: Flask, listening: socket.socket) -> None:
         ident="testlab",
         max_request_header_size=MAX_REQUEST_HEADER_BYTES,
     )
-    before = signal.signal(signal.SIGTERM, _leave)
     try:
         server.run()
     finally:
         server.close()
-        signal.signal(signal.SIGTERM, before)
 
 
 def announce(app: Flask, config: ServerConfig, say: Callable[[str], None] = print) -> None:
@@ -86,16 +85,21 @@ def announce(app: Flask, config: ServerConfig, say: Callable[[str], None] = prin
     sys.stdout.flush()
 
 
+def _offer_links(app: Flask) -> None:
+    """Where there is a terminal, a fresh link for each Enter, in a thread that never holds up the end."""
+    if sys.stdin.isatty():
+        # In the background, reading the terminal would stop the whole process; ignored, it is an error to read.
+        signal.signal(signal.SIGTTIN, signal.SIG_IGN)
+        threading.Thread(target=_links_on_enter, args=(app,), name="login-links", daemon=True).start()
+
+
 def _links_on_enter(app: Flask) -> None:
-    for _ in sys.stdin:
-        print(f"    {login_links(app).make()}", flush=True)  # noqa: T201 - the command's own output
+    with suppress(OSError):
+        for _ in sys.stdin:
+            print(f"    {login_links(app).make()}", flush=True)  # noqa: T201 - the command's own output
 
 
 def _cannot_bind(error: OSError, host: str, port: int) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"port {port} of {host} is taken; choose another: testlab serve --port {port + 1}"
     return f"can't listen on {host}, port {port}: {error.strerror or error}"
-
-
-def _leave(_number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(0)

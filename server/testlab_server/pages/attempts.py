@@ -6,11 +6,10 @@ from flask import Blueprint, render_template, url_for
 from sqlalchemy import Connection
 from werkzeug.wrappers import Response
 
-from pytest_testlab.errors import UsageError
 from pytest_testlab.store.reads import attempts, tests
 from pytest_testlab.store.views import AttemptView, HistoryCell, SectionView
 from testlab_server.mistakes import Unknown, nearest_names
-from testlab_server.pages.lookup import found_run, unknown_test
+from testlab_server.pages.lookup import found_run, unknown_in_run
 from testlab_server.present import attempts as present
 from testlab_server.present.history import nights
 from testlab_server.reading import reading
@@ -49,7 +48,7 @@ def download(run: str, test: str, attempt: int, section: str) -> Response:
         opened = _section(found, section)
         if opened.absent is not None:
             raise Unknown(f"The section {section} is absent: {opened.absent}")
-        text = attempts.section(connection, found.result.run, test, found.result.attempt, section)
+        text = _raw(connection, found, section)
     response = Response(text, content_type="text/plain; charset=utf-8")
     response.headers.set("Content-Disposition", "attachment", filename=f"{found.result.run}-{section}.txt")
     return response
@@ -57,28 +56,43 @@ def download(run: str, test: str, attempt: int, section: str) -> Response:
 
 def _found(connection: Connection, run: str, test: str, attempt: int | None) -> AttemptView:
     found = attempts.attempt(connection, run, test, attempt)
-    if found is None:
-        raise unknown_test(connection, test, run)
-    return found
+    if found is not None:
+        return found
+    last = attempts.attempt(connection, run, test) if attempt is not None else None
+    if last is None:
+        raise unknown_in_run(connection, run, test)
+    place = url_for("attempts.show", run=run, test=test)
+    raise Unknown(
+        f"There was no attempt {attempt} at this test.", [(f"its last attempt, {last.result.attempt}", place)]
+    )
 
 
 def _section(attempt: AttemptView, name: str) -> SectionView:
     known = {section.name: section for section in attempt.sections}
     if name in known:
         return known[name]
-    place = {"run": attempt.result.run, "test": attempt.result.test, "attempt": attempt.result.attempt}
-    near = [(near, url_for("attempts.show", section=near, **place)) for near in nearest_names(name, known) or known]
-    raise Unknown(f"This bundle has no section {name!r}.", near)
+    raise Unknown(
+        f"This bundle has no section {name!r}.",
+        [(near, _address(attempt, near)) for near in nearest_names(name, known) or known],
+    )
+
+
+def _address(attempt: AttemptView, section: str) -> str:
+    result = attempt.result
+    return url_for("attempts.show", run=result.run, test=result.test, attempt=result.attempt, section=section)
 
 
 def _text(connection: Connection, found: AttemptView, section: SectionView) -> present.SectionText:
+    return present.section_text(section, _raw(connection, found, section.name), found.result.headline)
+
+
+def _raw(connection: Connection, found: AttemptView, section: str) -> bytes:
+    """Nothing when the bundle was pruned between two reads."""
     result = found.result
-    raw = attempts.section(connection, result.run, result.test, result.attempt, section.name)
-    return present.section_text(section, raw, result.headline)
+    return attempts.section(connection, result.run, result.test, result.attempt, section) or b""
 
 
 def _cells(connection: Connection, test: str, lane: str) -> tuple[HistoryCell, ...]:
-    try:
-        return tests.test(connection, test, lane).strip
-    except UsageError:
-        return ()  # its run is too young for the lane to know the test
+    """None while the test's first run in the lane goes on."""
+    view = tests.test(connection, test, lane)
+    return view.strip if view is not None else ()

@@ -24,8 +24,8 @@ def show() -> str | Response:
         lane = request.args.get("lane") or present.default_lane(recent)
         of_lane = [run for run in recent if run.lane == lane] or runs.list_runs(connection, limit=20, lane=lane)
         chosen = present.chosen_run(of_lane)
-        if chosen is None:
+        changes = diffs.diff(connection, chosen.run) if chosen is not None else None
+        if changes is None:
             return render_template("morning_empty.html", lane=lane if recent else None)
-        changes = diffs.diff(connection, chosen.run)
     view = present.morning(changes, running=present.running_run(of_lane), lanes=present.lanes_of(recent))
     return unchanged(view) or render_template("morning.html", morning=view, lane=lane)

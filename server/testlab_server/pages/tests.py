@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from flask import Blueprint, render_template, request
 
-from pytest_testlab.errors import UsageError
 from pytest_testlab.store.reads import runs, tests
 from testlab_server.pages.lookup import unknown_test
 from testlab_server.present.history import nights, pass_rate, sparkline
@@ -40,10 +39,10 @@ def show(test: str) -> str:
     """One test in a lane: its nights, its durations, its failures."""
     with reading() as connection:
         lanes = lanes_of(runs.list_runs(connection, limit=200))
-        try:
-            view = tests.test(connection, test, request.args.get("lane") or None)
-        except UsageError:
-            raise unknown_test(connection, test) from None
+        lane = request.args.get("lane") or None
+        view = tests.test(connection, test, lane)
+        if view is None:
+            raise unknown_test(connection, test, lane)
     strip = nights(view.strip)
     return render_template(
         "test.html",

@@ -1,0 +1,98 @@
+"""`testlab serve`: what it prints, how it ends, and what it says when it can't begin."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+from pages import Lab, serving
+
+PROGRAM = [sys.executable, "-c", "from pytest_testlab.cli import main; raise SystemExit(main())", "serve"]
+
+
+def environ(lab: Lab) -> dict[str, str]:
+    return {**os.environ, "TESTLAB_HOME": str(lab.store.home), "TESTLAB_DATABASE_URL": lab.store.url}
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_cleanly(lab: Lab, ending: signal.Signals) -> None:
+    """Ctrl-C, or a service manager's stop: exit 0, and no traceback."""
+    with serving(lab) as served:
+        served.process.send_signal(ending)
+        assert served.process.wait(10) == 0
+        assert served.process.stdout is not None
+        assert "Traceback" not in served.process.stdout.read()
+
+
+def test_a_taken_port_is_one_line(lab: Lab) -> None:
+    """Exit 2, one line, and a port to try instead."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = subprocess.run(
+            [*PROGRAM, "--port", str(port)], env=environ(lab), capture_output=True, text=True, timeout=30, check=False
+        )
+    assert ended.returncode == 2
+    assert (
+        ended.stderr == f"testlab: port {port} of 127.0.0.1 is taken; choose another: testlab serve --port {port + 1}\n"
+    )
+    assert ended.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "say"),
+    [
+        (["--host", "no.such.host.invalid"], "can't listen on no.such.host.invalid"),
+        (["--url", "lab.example.org"], "allowed: http[s]://name[:port]"),
+        (["--port", "99999"], "is not a port; allowed: 0 to 65535"),
+    ],
+)
+def test_mistakes_are_one_line(lab: Lab, arguments: list[str], say: str) -> None:
+    """Whatever the user mistyped is named, without a traceback."""
+    ended = subprocess.run(
+        [*PROGRAM, *arguments], env=environ(lab), capture_output=True, text=True, timeout=30, check=False
+    )
+    assert ended.returncode == 2
+    assert say in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_enter_makes_another_link(lab: Lab) -> None:
+    """On a terminal, each Enter prints a fresh link."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*PROGRAM, "--port", "0"], env=environ(lab), stdin=theirs, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    try:
+        links: list[str] = []
+        for line in process.stdout:
+            links += re.findall(r"http://\S+/login/\S+", line)
+            if line.startswith("Enter makes"):
+                os.write(ours, b"\n")
+            if len(links) == 2:
+                break
+        assert len(set(links)) == 2
+    finally:
+        process.terminate()
+        process.wait(10)
+        process.stdout.close()
+        os.close(ours)
+        os.close(theirs)
+    assert process.returncode == 0
+
+
+def test_the_secret_never_shows(lab: Lab) -> None:
+    """Neither the database's URL nor the server's secret is printed, or stands in the process list."""
+    with serving(lab) as served:
+        with open(f"/proc/{served.process.pid}/cmdline", "rb") as file:  # noqa: PTH123
+            assert lab.store.url.encode() not in file.read()
+        served.process.terminate()
+        served.process.wait(10)
+        assert served.process.stdout is not None
+        assert lab.store.url not in served.process.stdout.read()

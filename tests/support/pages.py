@@ -1,0 +1,145 @@
+"""A lab with nights in it, ways into its dashboard, and a person who looks at it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from flask.testing import FlaskClient
+from nights import Night, Outcome, play, provenance
+from playwright.sync_api import Browser, BrowserContext, Page
+from testlab_server.app import create_app
+from testlab_server.auth import LoginLinks, server_secret
+from testlab_server.config import ServerConfig
+
+from pytest_testlab.recording.recorder import Recorder
+from pytest_testlab.recording.recover import recover
+from pytest_testlab.store.embedded import StoreHandle
+
+NAVIGATION = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document", "Sec-Fetch-Site": "none"}
+"""What a browser sends along when a person follows a link."""
+LAST_NIGHT = dt.datetime.now(dt.UTC).replace(microsecond=0) - dt.timedelta(hours=5)
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A store, and the home that belongs to it."""
+
+    store: StoreHandle
+
+    def play(self, run: str, outcomes: list[Outcome], *, days_ago: int = 0, mode: str = "nightly") -> None:
+        """A night, brought into the store as whatever is left of a run is."""
+        began = LAST_NIGHT - dt.timedelta(days=days_ago)
+        play(self.store.home, provenance(run, began, mode=mode), outcomes)
+        recover(self.store.engine, self.store.home)
+
+    @contextmanager
+    def running(self, run: str, outcomes: list[Outcome]) -> Iterator[Night]:
+        """A night that goes on, recorded as it does; what isn't finished by then is left unfinished."""
+        night = Night(self.store.home, provenance(run, dt.datetime.now(dt.UTC)), outcomes)
+        recorder = Recorder(self.store.url, night.folder)
+        recorder.start()
+        try:
+            yield night
+        finally:
+            night.end("interrupted", "Ctrl-C")
+            assert recorder.close(20)
+
+    def client(self, **config: Any) -> FlaskClient:
+        """A client that nobody let in."""
+        return create_app(self.store.engine, ServerConfig(home=self.store.home, **config)).test_client()
+
+    def links(self, origin: str = "http://127.0.0.1:8410") -> LoginLinks:
+        """What a server of this home makes its links with."""
+        folder = self.store.home / "server"
+        return LoginLinks(server_secret(folder), folder / "spent-links", origin)
+
+
+def path_of(link: str) -> str:
+    """A link without its origin."""
+    return "/" + link.split("/", 3)[3]
+
+
+def logged_in(lab: Lab) -> FlaskClient:
+    """A client that a link let in."""
+    client = lab.client()
+    answer = client.get(path_of(lab.links().make()), headers={**NAVIGATION, "Host": "127.0.0.1:8410"})
+    assert answer.status_code == 303
+    return client
+
+
+@dataclass(frozen=True)
+class Served:
+    """A running `testlab serve`."""
+
+    process: subprocess.Popen[str]
+    link: str
+
+    @property
+    def origin(self) -> str:
+        return self.link.partition("/login/")[0]
+
+
+@contextmanager
+def serving(lab: Lab, *arguments: str) -> Iterator[Served]:
+    """`testlab serve` as a user starts it, on a port that is free."""
+    program = [sys.executable, "-c", "from pytest_testlab.cli import main; raise SystemExit(main())"]
+    environ = {**os.environ, "TESTLAB_HOME": str(lab.store.home), "TESTLAB_DATABASE_URL": lab.store.url}
+    process = subprocess.Popen(
+        [*program, "serve", "--port", "0", *arguments],
+        env=environ,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert process.stdout is not None
+    try:
+        said = ""
+        while not (found := re.search(r"http://\S+/login/\S+", said)):
+            line = process.stdout.readline()
+            assert line, f"serve ended without a link: {said}"
+            said += line
+        yield Served(process, found[0])
+    finally:
+        process.terminate()
+        process.wait(10)
+        process.stdout.close()
+
+
+@dataclass
+class Visit:
+    """A person with the dashboard open, and what their browser complained of."""
+
+    page: Page
+    origin: str
+    complaints: list[str]
+
+    def go(self, path: str) -> None:
+        self.page.goto(self.origin + path)
+
+
+@contextmanager
+def visiting(browser: Browser, origin: str, link: str) -> Iterator[Visit]:
+    """Log in by a link; whatever the browser complains of by the end fails the test."""
+    context: BrowserContext = browser.new_context()
+    context.set_default_timeout(10_000)
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on(
+        "console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None
+    )
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    try:
+        page.goto(link)
+        yield Visit(page, origin, complaints)
+        assert complaints == []
+    finally:
+        context.close()
