@@ -1,7 +1,7 @@
 """A run's durable event log: segments on the lab host's disk, one a process, that only ever grow.
 
-A segment is a header and records. A record is four little-endian numbers (length of the event, length of the blob, and
-their CRC-32s, the first of which covers the lengths too), the event as JSON, and the blob. It goes out in one write, so
+A segment is a header and records. A record is four little-endian numbers (length of the event, length of the blob, the
+blob's CRC-32, and one over these numbers and the event), the event as JSON, and the blob. It goes out in one write, so
 whoever is killed leaves at most one incomplete record, at the end.
 """
 
@@ -65,11 +65,16 @@ class Journal:
         payload = json.dumps(event, ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode("ascii")
         if max(len(payload), len(blob)) > LARGEST:
             raise ValueError(f"an event of {len(payload)} bytes with {len(blob)} more is too large for the journal")
-        crc = _crc(len(payload), len(blob), payload)
-        record = b"".join((_NUMBERS.pack(len(payload), len(blob), crc, zlib.crc32(blob)), payload, blob))
+        blob_crc = zlib.crc32(blob)
+        crc = _crc(len(payload), len(blob), blob_crc, payload)
+        record = b"".join((_NUMBERS.pack(len(payload), len(blob), blob_crc, crc), payload, blob))
         _write_all(self._fd, record)
         if sync:
-            os.fdatasync(self._fd)
+            self.sync()
+
+    def sync(self) -> None:
+        """Put everything that was appended on disk; one call may stand for several appends without `sync`."""
+        os.fdatasync(self._fd)
 
     def close(self) -> None:
         """Put all of it on disk and let go; may be called twice."""
@@ -104,8 +109,8 @@ def _write_all(fd: int, data: bytes) -> None:
         raise
 
 
-def _crc(length: int, blob_length: int, payload: bytes) -> int:
-    return zlib.crc32(payload, zlib.crc32(struct.pack("<II", length, blob_length)))
+def _crc(length: int, blob_length: int, blob_crc: int, payload: bytes) -> int:
+    return zlib.crc32(payload, zlib.crc32(struct.pack("<III", length, blob_length, blob_crc)))
 
 
 def read_segment(
@@ -125,14 +130,14 @@ def read_segment(
         at = max(offset, len(HEADER))
         file.seek(at)
         while at + _NUMBERS.size <= size:
-            length, blob_length, crc, blob_crc = _NUMBERS.unpack(file.read(_NUMBERS.size))
+            length, blob_length, blob_crc, crc = _NUMBERS.unpack(file.read(_NUMBERS.size))
             end = at + _NUMBERS.size + length + blob_length
             if max(length, blob_length) > LARGEST:
                 return _unreadable(path, at, "a record of impossible length", final)
             if end > size:
                 return None
             payload = file.read(length)
-            if _crc(length, blob_length, payload) != crc:
+            if _crc(length, blob_length, blob_crc, payload) != crc:
                 return _unreadable(path, at, "a record whose checksum is wrong", final)
             blob = b""
             if blob_length and not blobs:

@@ -1,0 +1,139 @@
+"""The journal on disk: what was appended is read back, whatever happened to the file's end."""
+
+import stat
+import struct
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_testlab.errors import UsageError
+from pytest_testlab.recording.journal import HEADER, Journal, JournalError, is_being_written, read_segment
+
+EVENTS = [({"kind": "started", "test": "a"}, b""), ({"kind": "finished", "test": "ä\x00"}, b"\x00\xffblob")]
+
+
+@pytest.fixture
+def segment(tmp_path: Path) -> Path:
+    journal = Journal(tmp_path, "gw0")
+    for event, blob in EVENTS:
+        journal.append(event, blob)
+    journal.close()
+    return journal.path
+
+
+def read(path: Path, **options: bool) -> list[tuple[dict[str, object], bytes]]:
+    return [(event, blob) for event, blob, _ in read_segment(path, **options)]
+
+
+def test_events_and_blobs_come_back_in_order(segment: Path) -> None:
+    """What was appended is what is read."""
+    assert read(segment, final=True) == EVENTS
+
+
+def test_reading_goes_on_from_an_offset(segment: Path) -> None:
+    """The offset of a record leads to the one after it."""
+    _, _, after_first = next(iter(read_segment(segment)))
+    assert [event for event, _, _ in read_segment(segment, after_first)] == [EVENTS[1][0]]
+
+
+def test_blobs_can_be_left_unread(segment: Path) -> None:
+    """Statuses need not wait for bundles to be read."""
+    assert read(segment, blobs=False) == [(event, b"") for event, _ in EVENTS]
+
+
+@given(cut=st.integers(min_value=1))
+def test_a_torn_tail_loses_only_the_record_it_tears(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
+    """A file cut off anywhere gives every complete record before the cut, and no error: its writer was killed."""
+    journal = Journal(tmp_path_factory.mktemp("run"), "gw0")
+    ends = []
+    for event, blob in EVENTS:
+        journal.append(event, blob, sync=False)
+        ends.append(journal.path.stat().st_size)
+    journal.close()
+    whole = journal.path.read_bytes()
+    kept = whole[: cut % len(whole)]
+    journal.path.write_bytes(kept)
+    expected = [record for record, end in zip(EVENTS, ends, strict=True) if end <= len(kept)]
+    assert read(journal.path, final=True) == expected
+
+
+@given(position=st.integers(min_value=len(HEADER)), flip=st.integers(min_value=1, max_value=255))
+def test_a_damaged_byte_never_passes_for_data(
+    tmp_path_factory: pytest.TempPathFactory, position: int, flip: int
+) -> None:
+    """Whatever byte is damaged, no record is read that was not written."""
+    journal = Journal(tmp_path_factory.mktemp("run"), "gw0")
+    for event, blob in EVENTS:
+        journal.append(event, blob, sync=False)
+    journal.close()
+    data = bytearray(journal.path.read_bytes())
+    data[len(HEADER) + position % (len(data) - len(HEADER))] ^= flip
+    journal.path.write_bytes(data)
+    found = read(journal.path)
+    assert found == EVENTS[: len(found)]
+    assert len(found) < len(EVENTS)
+
+
+def test_damage_is_said_aloud_once_nobody_writes_any_more(segment: Path) -> None:
+    """A wrong checksum names the file, the byte and what is wrong."""
+    data = bytearray(segment.read_bytes())
+    data[-1] ^= 1
+    segment.write_bytes(data)
+    with pytest.raises(JournalError, match=r"gw0\.tlj, byte \d+: a bundle whose checksum is wrong"):
+        read(segment, final=True)
+
+
+def test_a_record_of_impossible_length_is_damage(segment: Path) -> None:
+    """A length that no record can have is not waited for."""
+    with segment.open("ab") as file:
+        file.write(struct.pack("<IIII", 2**31, 0, 0, 0))
+    with pytest.raises(JournalError, match="a record of impossible length"):
+        read(segment, final=True)
+
+
+def test_another_version_is_refused_even_while_it_is_written(segment: Path) -> None:
+    """A journal of a newer program is never misread."""
+    data = bytearray(segment.read_bytes())
+    data[6] = 9
+    segment.write_bytes(data)
+    with pytest.raises(JournalError, match="its format has version 9, and this program reads version 1"):
+        read(segment)
+
+
+def test_what_is_no_journal_is_refused(tmp_path: Path) -> None:
+    """A stray file in the folder is named."""
+    stray = tmp_path / "stray.tlj"
+    stray.write_text("#!/bin/sh\nexit 1\n")
+    with pytest.raises(JournalError, match=r"stray\.tlj, byte 0: this is no journal"):
+        read(stray)
+
+
+def test_only_the_owner_may_read_it(segment: Path) -> None:
+    """Bundles may hold what should not be seen by others."""
+    assert stat.S_IMODE(segment.stat().st_mode) == 0o600
+    assert stat.S_IMODE(segment.parent.stat().st_mode) == 0o700
+
+
+def test_a_second_writer_of_one_name_gets_a_segment_of_its_own(segment: Path) -> None:
+    """Nobody appends to what another left, whose end may be torn."""
+    again = Journal(segment.parent.parent, "gw0")
+    again.close()
+    assert again.path.name == "gw0~2.tlj"
+
+
+@pytest.mark.parametrize("name", ["", "../gw0", ".hidden", "a/b", "a" * 65])
+def test_a_writer_cannot_lead_out_of_the_folder(tmp_path: Path, name: str) -> None:
+    """The writer's name is no path."""
+    with pytest.raises(UsageError, match="can't name a journal's segment"):
+        Journal(tmp_path, name)
+
+
+def test_a_segment_shows_whether_its_writer_lives(tmp_path: Path) -> None:
+    """Open = alive, closed or gone = not."""
+    journal = Journal(tmp_path, "gw0")
+    assert is_being_written(journal.path)
+    journal.close()
+    assert not is_being_written(journal.path)
+    assert not is_being_written(tmp_path / "nothing.tlj")

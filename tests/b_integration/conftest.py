@@ -1,0 +1,53 @@
+"""A real PostgreSQL for all tests that need one: the embedded store, in a short temporary home."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from recorded import Recorded
+
+from pytest_testlab.options import Settings
+from pytest_testlab.store.embedded import StoreHandle, open_store
+from pytest_testlab.store.schema import metadata
+
+
+@pytest.fixture(scope="session")
+def lab_home() -> Iterator[Path]:
+    """A home below /tmp: a socket's path must be short, and as root another account must pass through."""
+    folder = Path(tempfile.mkdtemp(prefix="tl-", dir="/tmp"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def store_server(lab_home: Path) -> Iterator[StoreHandle]:
+    """The store, started once; use `store`, which is empty."""
+    with open_store(Settings(home=str(lab_home))) as handle:
+        yield handle
+
+
+@pytest.fixture
+def store(store_server: StoreHandle) -> StoreHandle:
+    """A store with its tables and nothing in them."""
+    tables = ", ".join(f'"{table.name}"' for table in metadata.sorted_tables)
+    with store_server.engine.begin() as connection:
+        connection.execute(sa.text(f"TRUNCATE {tables} RESTART IDENTITY CASCADE"))
+    return store_server
+
+
+@pytest.fixture
+def store_url(store: StoreHandle) -> str:
+    """The URL of the same empty store."""
+    return store.url
+
+
+@pytest.fixture
+def recorded(store: StoreHandle, tmp_path: Path) -> Recorded:
+    """An empty store to record nights into."""
+    return Recorded(store, tmp_path)
