@@ -34,3 +34,10 @@ def test_a_nul_is_refused() -> None:
     """No environment can carry one; the shell would drop it silently."""
     with pytest.raises(UsageError, match="the value of A holds a NUL"):
         payload("true", None, {"A": "a\0b"})
+
+
+@pytest.mark.parametrize("name", ["A-B", "1A", "", "A=B", "A;id"])
+def test_a_name_that_no_shell_exports_is_refused(name: str) -> None:
+    """An entry's [env] can't smuggle commands in."""
+    with pytest.raises(UsageError, match="can't be the name of an environment variable"):
+        payload("true", None, {name: "x"})
