@@ -113,9 +113,8 @@ def rows(folder: Path, entries: int, rounds: int) -> list[Row]:
         lambda: ours.append(collect(catalog, 2 * entries, "--testlab-provider", "memory")),
         what="collect",
     )
-    (our_s, our_mb), (their_s, their_mb) = (
-        (median(f[i] for f in figures) for i in (0, 1)) for figures in (ours, theirs)
-    )
+    our_s, our_mb = median(s for s, _ in ours), median(mb for _, mb in ours)
+    their_s, their_mb = median(s for s, _ in theirs), median(mb for _, mb in theirs)
     return [
         Row(
             promise="collect-time",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_testlab.catalog.folders import Folder
 from pytest_testlab.catalog.read import parse_entry, read_bytes
 from pytest_testlab.catalog.scan import NameRegistry
 from pytest_testlab.catalog.secrets import SecretLookup, require_all
@@ -131,6 +132,10 @@ class EntryItem(pytest.Item):
         }
 
 
+def _entry_file(folder: Folder, path: Path) -> EntryFile:
+    return EntryFile.from_parent(folder, path=path)
+
+
 class Seen:
     """What the files of a catalog have in common while they are collected."""
 
@@ -155,6 +160,12 @@ class CatalogPlugin:
             config.addinivalue_line("markers", f"{name}: entries of the priority {name}")
         for stage in Stage:
             config.addinivalue_line("markers", f"{stage.value}: the stage {stage.value} of an entry")
+
+    def pytest_collect_directory(self, path: Path, parent: pytest.Collector) -> Folder | None:
+        """Walk folders as catalogs; Python's packages stay pytest's own."""
+        if (path / "__init__.py").is_file():
+            return None
+        return Folder.from_parent(parent, path=path, make=_entry_file)
 
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> EntryFile | None:
         """Take every testlab.toml."""

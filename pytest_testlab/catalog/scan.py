@@ -77,12 +77,15 @@ def _files(roots: tuple[Path, ...], problems: list[Problem]) -> Iterator[tuple[P
         elif not root.is_dir():
             problems.append(Problem(file=root, message="doesn't exist" if not root.exists() else "is not a folder"))
         else:
-            for file in _below(root, seen, problems):
+            for file in files_below(root, seen, problems):
                 yield root, file
 
 
-def _below(top: Path, seen: set[tuple[int, int]], problems: list[Problem]) -> Iterator[Path]:
-    """Every testlab.toml at or below a folder; a folder that links lead to again is not entered twice."""
+def files_below(top: Path, seen: set[tuple[int, int]], problems: list[Problem]) -> Iterator[Path]:
+    """Every testlab.toml, whatever it is, at or below a folder; a folder that links lead to again isn't entered twice.
+
+    What can't be read is added to `problems`.
+    """
     pending = [top]
     while pending:
         folder = pending.pop()

@@ -1,0 +1,70 @@
+"""How pytest walks a catalog: an entry's folder is its app's, so nothing in it but entries is collected.
+
+pytest by itself would import an app's own `test_*.py` and `conftest.py` into the lab, would pass over a `testlab.toml`
+that is a folder, a pipe or a broken link, and would make a node for each folder, which costs more than the entry.
+Whatever the command line names inside an entry's folder is collected as pytest always does.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from _pytest.pathlib import scandir
+
+from pytest_testlab.catalog.read import FILE_NAME
+from pytest_testlab.catalog.scan import files_below
+from pytest_testlab.errors import CatalogError, Problem
+
+
+class Folder(pytest.Directory):
+    """A folder of a catalog: gives the entries of the folders below it as its own children."""
+
+    def __init__(self, *, make: Callable[[Folder, Path], pytest.File], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._make = make
+
+    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
+        """Its entry, the entries below, and what pytest finds in folders that hold no entry."""
+        names = scandir(self.path)
+        if is_entry := os.path.lexists(self.path / FILE_NAME):
+            yield self._make(self, self.path / FILE_NAME)
+        for item in names:
+            if item.name == FILE_NAME:
+                continue
+            if item.is_dir():
+                yield from self._folder(Path(item.path), is_entry)
+            elif item.is_file():
+                yield from self._file(Path(item.path), is_entry)
+
+    def _folder(self, path: Path, is_entry: bool) -> Iterator[pytest.Item | pytest.Collector]:
+        if not self.session.isinitpath(path, with_parents=True):
+            if self.ihook.pytest_ignore_collect(collection_path=path, config=self.config):
+                return
+            if is_entry or os.path.lexists(path / FILE_NAME):
+                yield from self._entries(path)
+                return
+        found = self.ihook.pytest_collect_directory(path=path, parent=self)
+        if found is not None:
+            yield found
+
+    def _file(self, path: Path, is_entry: bool) -> Iterator[pytest.Item | pytest.Collector]:
+        is_named = self.session.isinitpath(path)
+        if is_named or not (is_entry or self.ihook.pytest_ignore_collect(collection_path=path, config=self.config)):
+            yield from self.ihook.pytest_collect_file(file_path=path, parent=self)
+
+    def _entries(self, path: Path) -> Iterator[pytest.File]:
+        problems: list[Problem] = []
+        for file in files_below(path, set(), problems):
+            yield self._make(self, file)
+        if problems:
+            raise CatalogError(problems)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:  # type: ignore[override]
+        """A folder that can't be read is shown as its problem."""
+        if isinstance(excinfo.value, CatalogError):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo)
