@@ -143,12 +143,24 @@ def said(answer: Answer) -> str:
 
 def timed(answer: Answer) -> str:
     """An answer in words with its time: "answers 200 on 127.0.0.1:5000 in 0.012 s"."""
-    return said(answer) + (f" in {answer.seconds:g} s" if answer.seconds is not None else "")
+    waited = answer.seconds is not None and (answer.status is not None or answer.error == "timeout")
+    return said(answer) + (f" in {answer.seconds:g} s" if waited else "")
+
+
+def addon_line(addon: AddonProbe) -> str:
+    """What an addon's probe found, in words."""
+    return f"addon {addon.name}: " + ("answers" if addon.answers else f"no answer at {addon.address}: {addon.say}")
 
 
 def fact_lines(evidence: Evidence) -> tuple[str, ...]:
-    """The probe's facts, a line each, in the order in which a person would ask for them."""
+    """The probe's facts, a line each, in the order in which a person would ask for them.
+
+    Of an app that wasn't to run yet only the network's are told: the others would say what nobody doubts.
+    """
     found = probe(evidence)
+    network = [f"network: {host.host}: {host.say or ('answers' if host.ok else 'no answer')}" for host in found.network]
+    if not after_deploy(evidence):
+        return tuple(network)
     lines: list[str] = []
     state = process(evidence)
     if state is not None:
@@ -157,10 +169,4 @@ def fact_lines(evidence: Evidence) -> tuple[str, ...]:
     lines += [f"inside: {'the app' if a.declared else 'another port'} {timed(a)}" for a in found.inside[:3]]
     if found.front_door is not None:
         lines.append(f"front door: {timed(found.front_door)}")
-    lines += [
-        f"addon {a.name}: {'answers' if a.answers else f'no answer at {a.address}: {a.say}'}" for a in found.addons
-    ]
-    lines += [
-        f"network: {host.host} {'answers' if host.ok else 'does not answer: ' + host.say}" for host in found.network
-    ]
-    return tuple(lines)
+    return (*lines, *(addon_line(addon) for addon in found.addons), *network)

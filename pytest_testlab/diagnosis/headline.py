@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from pytest_testlab.diagnosis.facts import dead_addon, declared, fact_lines
 from pytest_testlab.diagnosis.telling import plain, telling_lines
+from pytest_testlab.errors import BuildFailed
 from pytest_testlab.evidence import Evidence
 from pytest_testlab.model import FailureClass, Verdict
 
@@ -20,7 +21,7 @@ def headline(evidence: Evidence, verdict: Verdict, mask: Callable[[str], str] = 
     """
     lines = [f"{verdict.failure_class}: {verdict.say}", f"rule: {verdict.rule}"]
     failure = str(evidence.failure)
-    if failure not in verdict.say and failure not in verdict.lines:
+    if failure not in verdict.say and not isinstance(evidence.failure, BuildFailed):
         lines.append(f"failed at: {failure}")
     lines += verdict.lines[:3]
     facts = [line for line in fact_lines(evidence) if line not in lines]
@@ -32,7 +33,7 @@ def headline(evidence: Evidence, verdict: Verdict, mask: Callable[[str], str] = 
     return tuple(_shown(line, mask) for line in (lines + logs)[: MAX_LINES - len(hint) - len(gaps)] + gaps + hint)
 
 
-_NEEDED = ("proxy-probe", "app", "build")
+_NEEDED = ("proxy-probe",)
 
 
 def _shown(line: str, mask: Callable[[str], str]) -> str:

@@ -9,6 +9,7 @@ from pytest_testlab.diagnosis.facts import (
     KILLED,
     LISTENING,
     SERVER_ERROR,
+    addon_line,
     after_deploy,
     dead_addon,
     dead_network,
@@ -79,7 +80,7 @@ def network_down(evidence: Evidence) -> Verdict | None:
     dead = [host for host in dead_network(evidence) if not host.say.startswith(NO_SUCH_NAME)]
     if not dead:
         return None
-    lines = (f"from the target, {host.host}: {host.say or 'no answer'}" for host in dead)
+    lines = (f"network: {host.host}: {host.say or 'no answer'}" for host in dead)
     return _verdict(FailureClass.INFRA, "network-down", f"the target can't reach {dead[0].host}", *lines)
 
 
@@ -102,7 +103,7 @@ def build_command(evidence: Evidence) -> Verdict | None:
         return None
     say = f"{evidence.entry}'s build command ended with exit code {failure.exit_code}: {failure.command}"
     killed = "it was killed by signal 9, as the kernel does when memory runs out" if failure.exit_code == KILLED else ""
-    unknown = (f"from the target, {host.host}: {host.say}" for host in dead_network(evidence))
+    unknown = (f"network: {host.host}: {host.say or 'no answer'}" for host in dead_network(evidence))
     return _verdict(FailureClass.BUILD_FAILURE, "command-failed", say, killed, *unknown)
 
 
@@ -157,7 +158,7 @@ def addon_silent(evidence: Evidence) -> Verdict | None:
     state = ended(evidence)
     also = f"the app ended because of it or beside it, with exit code {state.exit_code}" if state else ""
     say = f"{addon.name} doesn't answer at {addon.address}, where {evidence.entry} is told to find it"
-    return _verdict(FailureClass.ADDON_UNREACHABLE, "probe-no-answer", say, addon.say, also)
+    return _verdict(FailureClass.ADDON_UNREACHABLE, "probe-no-answer", say, addon_line(addon), also)
 
 
 def process_ended(evidence: Evidence) -> Verdict | None:
@@ -266,7 +267,7 @@ def build_deadline(evidence: Evidence) -> Verdict | None:
     if not isinstance(failure, DeadlinePassed) or failure.hop != "build":
         return None
     say = f"{evidence.entry}'s build was not done after {failure.seconds:g} s"
-    return _verdict(FailureClass.TIMEOUT, "build", say, str(failure))
+    return _verdict(FailureClass.TIMEOUT, "build", say)
 
 
 def deadline_up(evidence: Evidence) -> Verdict | None:
@@ -276,7 +277,7 @@ def deadline_up(evidence: Evidence) -> Verdict | None:
     if isinstance(evidence.failure, NotReady) and inside_good(evidence) and probe(evidence).front_door is None:
         return None  # too late, or shut out by the front door: nobody asked it
     hop, say = _hop(evidence)
-    return _verdict(FailureClass.TIMEOUT, hop, say, str(evidence.failure))
+    return _verdict(FailureClass.TIMEOUT, hop, say)
 
 
 def _out_of_time(evidence: Evidence) -> bool:

@@ -14,7 +14,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u206
 _MASK = re.compile(r"0x[0-9a-f]+|[0-9a-f]{8,}|\d+", re.IGNORECASE)
 _RAISED = re.compile(r"^(?:[\w.]{1,100}(?:Error|Exception|Exit|Interrupt|Failed|Refused|Timeout)\b|[\w.]{1,100}: )")
 _STRONG = re.compile(
-    r"(?i)\b(?:\w{0,60}(?:error|exception)\b\s*[:=(]|fatal\b|panic\b|traceback|npm err!|npm error|segmentation fault"
+    r"(?i)\b(?:\w{0,60}(?:error|exception)\b\s*[:=(]|fatal\b|panic\b|npm err!|npm error|segmentation fault"
     r"|out of memory|oom-kill|killed process|cannot |can't |could ?n[o']t |no such file|not found|permission denied"
     r"|address already in use|connection refused|connect\(\) failed|upstream |no live upstreams|no module named"
     r"|undefined reference|command not found|no space left|\[(?:error|crit|alert|emerg)\]|critical\b|unhandled)"
@@ -88,7 +88,7 @@ def _score(lines: list[str], number: int) -> int:
         return 3
     if _ACCESS_5XX.search(line):
         return 2
-    return 1 if _WEAK.search(line) else 0
+    return 1 if _WEAK.search(line) and not line.startswith("    ") else 0  # indented: code of a traceback
 
 
 def _ends_traceback(lines: list[str], number: int) -> bool:
