@@ -5,6 +5,11 @@ from __future__ import annotations
 import os
 
 import pytest
+from hypothesis import settings
+
+# Nothing is kept between runs: the folder may belong to another account.
+settings.register_profile("testlab", database=None)
+settings.load_profile("testlab")
 
 pytest_plugins = ["pytester"]
 
