@@ -33,7 +33,7 @@ def wait_ready(client: HttpClient, ready: Ready, observe: Observer, *, deadline:
     """
     started = time.monotonic()
     if started >= deadline:
-        raise DeadlinePassed("ready", 0.0, "time left to wait for the app: the test's timeout was used up")
+        raise DeadlinePassed("ready", ready.within_s, "time left for the app to get ready")
     asker, until = Asker(client, observe), min(deadline, started + ready.within_s)
     status, say = None, "no answer"
     for left in tries(until):

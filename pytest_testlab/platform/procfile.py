@@ -157,7 +157,10 @@ class ProcfilePlatform:
 
     def _start(self, target: Target, deployment: Deployment, observe: Observer) -> None:
         layout = self._layout(target)
-        values = self._of_deploy(target, deployment) | {"vhost": nginx.vhost(layout, deployment)}
+        values = self._of_deploy(target, deployment) | {
+            "vhost": nginx.vhost(layout, deployment),
+            "static": str(deployment.app.entry.static or ""),
+        }
         _step(target, compose(values, "lib", "http", "front", "start"), "start")
         observe.write("deploy", f"front door open for {deployment.app.host}\n")
 

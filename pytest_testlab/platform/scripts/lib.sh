@@ -35,7 +35,8 @@ tl_read() {
 tl_tree() {
     tl_read "$tl_state/supervisor" 0
     tl_session=$tl_value
-    if [ -r "/proc/$tl_session/environ" ] &&
+    if [ -d "/proc/$tl_session" ] &&
+        ! grep -q ') [ZX] ' "/proc/$tl_session/stat" 2>/dev/null &&
         ! grep -qzx "TESTLAB_DEPLOY=$tl_nonce" "/proc/$tl_session/environ" 2>/dev/null; then
         tl_session=0
     fi

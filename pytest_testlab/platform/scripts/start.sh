@@ -13,6 +13,9 @@ if [ -n "$tl_port" ]; then
     done
     tl_log "started, port $tl_port"
 fi
+if [ -n "$tl_static" ] && [ ! -d "$tl_home/app/$tl_static" ]; then
+    tl_fail "start: the folder $tl_static, which is to be served, isn't there after the build"
+fi
 printf '%s\n' "$tl_vhost" >"$tl_vhost_file" || tl_fail "front door: can't write $tl_vhost_file"
 (tl_reload "$tl_host" known) 2>"$tl_state/said" || {
     rm -f "$tl_vhost_file"

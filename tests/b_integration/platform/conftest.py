@@ -7,7 +7,7 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,7 +43,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif self.path == "/row":
             query = ["psql", "-Atc", "SELECT word FROM words", os.environ["DATABASE_URL"]]
             body = subprocess.check_output(query, text=True)
-        data = body.encode()
+        elif self.path == "/socket":
+            self.send_response(101)
+            self.send_header("Connection", "Upgrade")
+            self.send_header("Upgrade", "echo")
+            self.end_headers()
+            self.wfile.write(self.connection.recv(4))
+            self.close_connection = True
+            return
+        self.say(status, body.encode())
+
+    def do_POST(self):
+        if self.path != "/echo":
+            return self.send_error(501)
+        self.say(200, self.rfile.read(int(self.headers["Content-Length"])))
+
+    def say(self, status, data):
         self.send_response(status)
         self.send_header("Content-Type", "text/plain; charset=utf-8")
         self.send_header("Content-Length", str(len(data)))
@@ -134,15 +149,29 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[SshTar
 @pytest.fixture
 def bench(installed: tuple[SshTarget, ProcfilePlatform], tmp_path: Path) -> Iterator[Bench]:
     """The shared target, and an entry's folder with the test app; whatever was deployed is removed, and proven so."""
-    folder = tmp_path / "entry"
-    folder.mkdir()
-    (folder / "app.py").write_text(textwrap.dedent(APP))
-    (folder / "site").mkdir()
-    (folder / "site" / "index.html").write_text("<h1>a static site</h1>\n")
-    bench = Bench(*installed, folder)
+    bench = Bench(*installed, write_entry(tmp_path))
     yield bench
     for deployment in bench.deployments:
         bench.platform.destroy(bench.target, deployment)
 
 
-STATIC = PurePosixPath("site")
+@pytest.fixture(scope="module")
+def app(
+    installed: tuple[SshTarget, ProcfilePlatform], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
+    """The test app, deployed and up for a whole module, for tests that only ask it."""
+    bench = Bench(*installed, write_entry(tmp_path_factory.mktemp("app")))
+    deployment = bench.deploy(env={"NAME": "radicale"})
+    bench.get(deployment)
+    yield deployment
+    bench.platform.destroy(bench.target, deployment)
+
+
+def write_entry(place: Path) -> Path:
+    """An entry's folder with the test app and a site."""
+    folder = place / "entry"
+    folder.mkdir()
+    (folder / "app.py").write_text(textwrap.dedent(APP))
+    (folder / "site").mkdir()
+    (folder / "site" / "index.html").write_text("<h1>a static site</h1>\n")
+    return folder

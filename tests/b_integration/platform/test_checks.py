@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import time
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 import psutil
@@ -17,11 +18,22 @@ from pytest_testlab.model import CommandCheck, HttpCheck, Ready, ScriptCheck
 WITHIN_S = 0.3
 
 
-def _run(bench, *checks, left_s=30.0, env=None, **fields):
-    deployment = bench.deploy(env=env or {"NAME": "radicale"}, checks=checks, **fields)
-    bench.get(deployment)
+@pytest.fixture
+def bench(bench, app):
+    """The shared target, with one app that most of these tests ask."""
+    bench.app = app
+    return bench
+
+
+def _run(bench, *checks, left_s=30.0, **fields):
+    """Run checks on the shared app, or on one of its own where the test wants it different."""
+    if fields:
+        deployment = bench.deploy(checks=checks, **fields)
+        bench.get(deployment)
+    else:
+        entry = replace(bench.app.app.entry, checks=checks, file=bench.folder / "testlab.toml")
+        deployment = replace(bench.app, app=replace(bench.app.app, entry=entry))
     run_checks(bench.target, bench.platform, deployment, bench.observe, deadline=time.monotonic() + left_s)
-    return deployment
 
 
 def _fails(bench, *checks, **fields):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import socket
 import time
 from pathlib import Path, PurePosixPath
 
@@ -59,6 +60,41 @@ def test_a_static_site(bench):
     assert facts.front_door.status == 200
     assert bench.section(deployment, "app") == "absent: a static site has no process"
     assert bench.section(deployment, "build") == "absent: the entry has no build commands"
+
+
+def test_a_static_site_that_was_not_built(bench):
+    """A folder to serve that isn't there after the build fails the deploy, instead of a site of 404s."""
+    with pytest.raises(DeployFailed, match=r"^start: the folder dist, which is to be served, isn't there after the"):
+        bench.deploy(static=PurePosixPath("dist"), build=("mkdir other",))
+    assert "failed: start: the folder dist" in bench.section(bench.deployments[0], "deploy")
+
+
+def test_redirects_stay_on_the_front_door(bench):
+    """A redirect of nginx's own leads to the name that users know, not to the port behind it."""
+    (bench.folder / "site" / "deeper").mkdir()
+    answer = bench.get(bench.deploy(static=STATIC), "/deeper")
+    assert (answer.status, answer.headers["location"]) == (301, "/deeper/")
+
+
+def test_bodies_of_any_size(bench):
+    """What nginx can't hold in memory goes through its own spool, both ways."""
+    deployment = bench.deploy()
+    bench.get(deployment)
+    body = b"x" * 5_000_000
+    answer = bench.platform.client(deployment).request("POST", "/echo", body=body, timeout_s=20)
+    assert (answer.status, len(answer.body)) == (200, 1024 * 1024)
+
+
+def test_a_switch_of_protocols(bench):
+    """Web sockets come through the front door."""
+    deployment = bench.deploy()
+    bench.get(deployment)
+    with socket.create_connection((deployment.front_door.host, deployment.front_door.port), timeout=10) as line:
+        upgrade = "Connection: Upgrade\r\nUpgrade: echo"
+        line.sendall(f"GET /socket HTTP/1.1\r\nHost: {deployment.app.host}\r\n{upgrade}\r\n\r\n".encode())
+        assert line.recv(4096).startswith(b"HTTP/1.1 101 ")
+        line.sendall(b"ping")
+        assert line.recv(4096) == b"ping"
 
 
 def test_installing_again_keeps_what_runs(bench):

@@ -157,7 +157,9 @@ def test_a_healthy_probe_is_quick(bench):
     """The probe of a healthy app takes a fraction of a second."""
     deployment = bench.deploy(addons=("postgresql",))
     bench.get(deployment)
-    bench.probe(deployment)
-    started = time.monotonic()
-    bench.probe(deployment)
-    assert time.monotonic() - started < 1.0
+    seconds = []
+    for _ in range(3):
+        started = time.monotonic()
+        bench.probe(deployment)
+        seconds.append(time.monotonic() - started)
+    assert min(seconds) < 1.0
