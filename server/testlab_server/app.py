@@ -62,6 +62,7 @@ def _teach_templates(app: Flask) -> None:
         ago=words.ago,
         counted=lambda count, one, many=None: words.counted(count, one, many),
         test_name=words.test_name,
+        in_order=words.in_order,
         label=statuses.label,
         plain=plain,
     )

@@ -114,6 +114,13 @@ def serving(lab: Lab, *arguments: str) -> Iterator[Served]:
         process.stdout.close()
 
 
+def chromium_arguments() -> list[str]:
+    """Debian's Chromium, without a word to anyone, and as root without a sandbox that it can't have."""
+    quiet = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+    quiet += ["--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"]
+    return [*quiet, "--no-sandbox"] if os.geteuid() == 0 else quiet
+
+
 @dataclass
 class Visit:
     """A person with the dashboard open, and what their browser complained of."""

@@ -6,7 +6,7 @@ from flask import Blueprint, render_template, url_for
 from sqlalchemy import Connection
 from werkzeug.wrappers import Response
 
-from pytest_testlab.store.reads import attempts, tests
+from pytest_testlab.store.reads import attempts, runs, tests
 from pytest_testlab.store.views import AttemptView, HistoryCell, SectionView
 from testlab_server.mistakes import Unknown, nearest_names
 from testlab_server.pages.lookup import found_run, unknown_in_run
@@ -27,6 +27,8 @@ def show(run: str, test: str, attempt: int | None = None, section: str | None = 
         found = _found(connection, view.run, test, attempt)
         opened = _section(found, section) if section else present.first_section(found)
         text = _text(connection, found, opened) if opened and opened.absent is None else None
+        blocked = found.result.status == "blocked"
+        causes = present.causes(found.result, runs.results(connection, view.run)) if blocked else []
         cells = _cells(connection, test, view.lane)
     return render_template(
         "attempt.html",
@@ -37,6 +39,7 @@ def show(run: str, test: str, attempt: int | None = None, section: str | None = 
         opened=opened,
         text=text,
         nights=nights(cells),
+        causes=causes,
     )
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from pytest_testlab.store.views import AttemptView, SectionView
+from pytest_testlab.store.views import AttemptView, ResultView, SectionView
 from testlab_server.ansi import plain, render_lines, split_lines, text_of
+from testlab_server.present.words import in_order
 
 LAST_LINES = 2_000
 """What the first screen of a section holds at most; the whole text is a download."""
@@ -67,11 +68,17 @@ def phase_bar(phases: Mapping[str, float]) -> tuple[Phase, ...]:
     """The phases in the order they came, each with its share."""
     whole = sum(phases.values())
     bar, start = [], 0.0
-    for number, (name, seconds) in enumerate(phases.items()):
+    for number, (name, seconds) in enumerate(in_order(phases).items()):
         width = 100 * seconds / whole if whole else 0.0
         bar.append(Phase(name=name, seconds=seconds, start=start, width=width, number=number % 6))
         start += width
     return tuple(bar)
+
+
+def causes(blocked: ResultView, results: Iterable[ResultView]) -> list[ResultView]:
+    """What of the same entry failed, and so kept this test from running."""
+    file = blocked.test.partition("::")[0]
+    return [other for other in results if other.test.startswith(file + "::") and other.status in ("failed", "error")]
 
 
 def first_section(attempt: AttemptView) -> SectionView | None:

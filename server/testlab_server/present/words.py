@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os.path
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -53,6 +53,16 @@ def duration(seconds: float | None) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+
+
+PHASES = ("provision", "install", "plan", "blank", "upload", "addons", "build", "deploy", "ready", "check", "collect")
+"""Phases in the order in which they come; the store keeps none."""
+
+
+def in_order(phases: Mapping[str, float]) -> dict[str, float]:
+    """Phases as they came: the known ones first, others by name."""
+    known = {name: place for place, name in enumerate(PHASES)}
+    return dict(sorted(phases.items(), key=lambda phase: (known.get(phase[0], len(known)), phase[0])))
 
 
 def size(count: int) -> str:

@@ -275,8 +275,8 @@ def test_the_first_screen_is_bounded() -> None:
 
 
 def test_phases_fill_their_bar() -> None:
-    """Each phase has its share, and a bar of nothing divides by nothing."""
-    bar = attempts.phase_bar({"build": 3.0, "ready": 1.0})
+    """Each phase has its share, in the order they come, and a bar of nothing divides by nothing."""
+    bar = attempts.phase_bar({"ready": 1.0, "build": 3.0})
     assert [(phase.name, phase.start, phase.width) for phase in bar] == [("build", 0, 75), ("ready", 75, 25)]
     assert attempts.phase_bar({"build": 0.0})[0].width == 0
 

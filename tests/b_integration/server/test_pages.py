@@ -166,10 +166,13 @@ def test_an_absent_section_says_why(client: FlaskClient) -> None:
 
 
 def test_a_test_that_never_reached_a_server(client: FlaskClient) -> None:
-    """A blocked test has a page too, with the reason."""
-    page = text_of(page_of(client, f"/runs/latest/tests/{PROXY.test.replace('install', 'check')}"))
-    assert "install failed" in page
-    assert "it never reached a server" in page
+    """A blocked test has a page too, with the reason, and a link to what failed before it."""
+    page = page_of(client, f"/runs/latest/tests/{PROXY.test.replace('install', 'check')}")
+    assert "install failed" in text_of(page)
+    assert "it never reached a server" in text_of(page)
+    cause = page[page.index('class="cause"') :]
+    assert f'{PROXY.test}"' in cause
+    assert PROXY.headline[0] in cause
 
 
 def test_an_error_of_the_lab(client: FlaskClient) -> None:
