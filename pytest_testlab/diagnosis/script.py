@@ -40,12 +40,14 @@ if timeout -k 1 5 true 2>/dev/null; then
 elif timeout 5 true 2>/dev/null; then
   limit() { n=$1; shift; timeout "$n" "$@"; }
 else
+  group=$(command -v setsid)
+  slay() { kill -9 "-$1" 2>/dev/null || kill -9 "$1"; }
   limit() {
     n=$1
     shift
-    { "$@" <&8 8<&- & } 8<&0
+    { $group "$@" <&8 8<&- & } 8<&0
     p=$!
-    ( exec </dev/null >/dev/null 2>&1; after "$n" kill -9 "$p" ) &
+    ( exec </dev/null >/dev/null 2>&1; after "$n" slay "$p" ) &
     q=$!
     wait "$p"
     r=$?
