@@ -58,6 +58,8 @@ class Recorder:
         run's folder as closed.
         """
         self._deadline = time.monotonic() + deadline_s
+        if self._thread.ident is None:
+            self.start()
         self.poke()
         self._thread.join(deadline_s + 1.0)
         if self._thread.is_alive():

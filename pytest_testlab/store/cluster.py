@@ -26,6 +26,10 @@ LONGEST_SOCKET = 107
 SOCKET_NAME = ".s.PGSQL.5432"
 START_S = 60.0
 STOP_S = 30.0
+SILENT_S = 5.0
+"""How long a new postmaster may take until it has noted its pid; where it gives up it says so in its log."""
+DEAD_PREDECESSOR = ("lock file", "shared memory", "is being used by another")
+"""What PostgreSQL's refusals say while a killed postmaster or its children are still about."""
 CONFIGURATION = """
 # Written by testlab: reached over the unix socket only, and only by the user in pg_ident.conf.
 listen_addresses = ''
@@ -133,24 +137,28 @@ class Cluster:
         return ""
 
     def start(self) -> None:
-        """Start it and wait until it answers; raises `InfraError` with the end of its log when it doesn't.
+        """Start it and wait until it answers; raises `InfraError` with what it said last when it doesn't.
 
-        A postmaster that was killed stays a zombie until it is reaped, and until then PostgreSQL refuses: retried.
+        A postmaster that was killed stays a zombie until it is reaped, and its children live a little longer: until
+        then PostgreSQL refuses, and is asked again.
         """
         deadline = time.monotonic() + START_S
         self._trim_log()
         while True:
             self._clear_foreign_pid()
+            log_from = self.log.stat().st_size if self.log.exists() else 0
             self._pg_ctl("start", "-W", "-s", "-l", str(self.log), "-o", f"-k '{self.socket_folder()}'")
-            say = self._wait(deadline)
+            say = self._wait(deadline, log_from)
             if not say:
                 return
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or not any(word in say for word in DEAD_PREDECESSOR):
                 raise InfraError(f"the embedded PostgreSQL doesn't start: {say}; its log is {self.log}")
             time.sleep(0.2)
 
-    def _wait(self, deadline: float) -> str:
+    def _wait(self, deadline: float, log_from: int) -> str:
         """Empty once it answers; else why it ended."""
+        say = ""
+        silent_until = time.monotonic() + SILENT_S
         while time.monotonic() < deadline:
             say = self._try()
             if f'database "{OWNER}" does not exist' in say:
@@ -158,18 +166,11 @@ class Cluster:
                 continue
             if not say:
                 return ""
-            if self.postmaster() is None and not self._starting():
-                return self._last_words() or say
+            fatal = self._last_words(log_from)
+            if self.postmaster() is None and (fatal or time.monotonic() > silent_until):
+                return fatal or say
             time.sleep(0.01)
-        return "no answer in time"
-
-    def _starting(self) -> bool:
-        """Whether the new postmaster may not have written its pid yet."""
-        try:
-            age = time.time() - self.log.stat().st_mtime
-        except OSError:
-            return True
-        return age < 0.5 and not (self.data / "postmaster.pid").exists()
+        return say or "no answer"
 
     def _create_database(self) -> None:
         where = {"host": str(self.socket_folder()), "port": "5432", "user": OWNER, "dbname": "postgres"}
@@ -214,10 +215,14 @@ class Cluster:
         if self.log.exists() and self.log.stat().st_size > 10_000_000:
             self.log.rename(self.log.with_suffix(".log.1"))
 
-    def _last_words(self) -> str:
-        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
-        telling = [line for line in lines[-20:] if "FATAL" in line or "PANIC" in line]
-        return telling[-1] if telling else ""
+    def _last_words(self, log_from: int) -> str:
+        """The last reason to give up in the log, from a byte on."""
+        with contextlib.suppress(OSError), self.log.open("rb") as file:
+            file.seek(log_from)
+            lines = file.read().decode(errors="replace").splitlines()
+            fatal = [line for line in lines if "FATAL" in line or "PANIC" in line]
+            return fatal[-1] if fatal else ""
+        return ""
 
     def _pg_ctl(self, *arguments: str) -> str:
         return self._postgres("pg_ctl", "-D", str(self.data), *arguments, timeout_s=STOP_S + 10, check=False)

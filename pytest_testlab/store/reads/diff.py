@@ -74,7 +74,8 @@ def _item(result: sa.Row[Any]) -> DiffItem:
     )
 
 
-# Statuses as literals, so that the indices serve: 1 passed, 2 failed, 6 flaky.
+# Statuses as literals, so that the indices serve: 1 passed, 2 failed, 6 flaky. OFFSET 0 keeps the look at the earlier
+# failure a look-up for the few that need it: joined, it is taken for a scan of all history.
 _DIFF = sa.text("""
     SELECT test.name AS test, test.priority, test.owner, result.status, result.failure_class, headline.text AS headline,
            headline.fingerprint, tried.reason,
@@ -92,19 +93,24 @@ _DIFF = sa.text("""
               AND older.status IN (1, 2, 6)
         ORDER BY run_id DESC LIMIT 1
     ) AS previous ON true
-    LEFT JOIN result AS before
-         ON before.run_id = previous.run_id AND before.test_id = result.test_id AND previous.status = 2
+    LEFT JOIN LATERAL (
+        SELECT failure_class, headline_id FROM result AS failure
+        WHERE failure.run_id = previous.run_id AND failure.test_id = result.test_id
+              AND previous.status = 2 AND result.status = 2
+        OFFSET 0
+    ) AS before ON true
     LEFT JOIN headline AS earlier ON earlier.id = before.headline_id
     LEFT JOIN LATERAL (
         SELECT count(*) AS runs, min(run_id) AS first_run
         FROM result AS failed
-        WHERE failed.test_id = result.test_id AND failed.lane_id = :lane AND failed.status = 2 AND failed.run_id <= :run
-              AND failed.run_id > coalesce((
+        WHERE result.status = 2
+              AND failed.test_id = result.test_id AND failed.lane_id = :lane AND failed.status = 2
+              AND failed.run_id <= :run AND failed.run_id > coalesce((
                   SELECT run_id FROM result AS passed
                   WHERE passed.test_id = result.test_id AND passed.lane_id = :lane AND passed.run_id < :run
                         AND passed.status IN (1, 6)
                   ORDER BY run_id DESC LIMIT 1), 0)
-    ) AS streak ON result.status = 2
+    ) AS streak ON true
     LEFT JOIN run AS first ON first.id = streak.first_run
     WHERE result.run_id = :run
     ORDER BY test.priority, test.name

@@ -30,7 +30,7 @@ def _close(name: str, known: list[str], limit: int) -> list[str]:
 
 
 def matching_tests(connection: sa.Connection, text: str, *, limit: int = 20) -> list[str]:
-    """The tests that a user may mean: the one of this very id, else those of `ENTRY` or `ENTRY::STAGE`, else by part."""
+    """The tests that a user may mean: the one of this id, else those of `ENTRY` or `ENTRY::STAGE`, else by part."""
     entry, _, stage = text.partition("::")
     for statement in (_BY_ID, _BY_ENTRY, _BY_PART):
         values = {"text": text, "entry": entry, "stage": stage or None, "limit": limit}
@@ -41,7 +41,8 @@ def matching_tests(connection: sa.Connection, text: str, *, limit: int = 20) -> 
 
 def latest_run_with(connection: sa.Connection, test: str) -> str | None:
     """The newest run that has a result of a test."""
-    return connection.scalar(_LATEST_RUN, {"test": test})
+    found = connection.scalar(_LATEST_RUN, {"test": test})
+    return None if found is None else str(found)
 
 
 _BY_ID = sa.text("SELECT name FROM test WHERE name = :text")

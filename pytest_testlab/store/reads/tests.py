@@ -20,8 +20,8 @@ def list_tests(connection: sa.Connection, lane: str | None = None) -> list[TestV
     """Every test of a lane, or of all lanes each in the one where it ran last; by name. From caches only."""
     rows = connection.execute(_TESTS, {"lane": lane, "test": None}).all()
     wanted = {number for row in rows for number in row.strip_runs[-LIST_STRIP:]}
-    runs = _runs(connection, wanted)
-    return [_view(row, _short_strip(row, runs)) for row in rows]
+    cells = _cells(connection, wanted)
+    return [_view(row, _short_strip(row, cells)) for row in rows]
 
 
 def test(connection: sa.Connection, test: str, lane: str | None = None) -> TestView | None:  # noqa: PT028  a read
@@ -67,27 +67,37 @@ def _view(row: sa.Row[Any], strip: tuple[HistoryCell, ...]) -> TestView:
     )
 
 
-def _runs(connection: sa.Connection, numbers: set[int]) -> Mapping[int, tuple[str, dt.datetime]]:
-    statement = sa.text("SELECT id, name, started_at FROM run WHERE id = ANY(CAST(:ids AS int[]))")
-    rows = connection.execute(statement, {"ids": sorted(numbers)}) if numbers else ()
-    return {row[0]: (row[1], row[2]) for row in rows}
+class _Cells(dict[tuple[int, str], HistoryCell | None]):
+    """Cells of strips by run and letter: there are few, and a list shows each of them thousands of times."""
 
+    def __init__(self, runs: Mapping[int, tuple[str, dt.datetime]]) -> None:
+        super().__init__()
+        self._runs = runs
 
-def _short_strip(row: sa.Row[Any], runs: Mapping[int, tuple[str, dt.datetime]]) -> tuple[HistoryCell, ...]:
-    cells = zip(row.strip_runs[-LIST_STRIP:], row.strip[-LIST_STRIP:], strict=True)
-    return tuple(
-        HistoryCell(
-            run=runs[number][0],
-            started_at=runs[number][1],
+    def __missing__(self, key: tuple[int, str]) -> HistoryCell | None:
+        number, letter = key
+        run = self._runs.get(number)
+        self[key] = run and HistoryCell(
+            run=run[0],
+            started_at=run[1],
             status=status_name(LETTERS.index(letter)),
             failure_class=None,
             duration_s=None,
             fingerprint=None,
             headline="",
         )
-        for number, letter in cells
-        if number in runs
-    )
+        return self[key]
+
+
+def _cells(connection: sa.Connection, numbers: set[int]) -> _Cells:
+    statement = sa.text("SELECT id, name, started_at FROM run WHERE id = ANY(CAST(:ids AS int[]))")
+    rows = connection.execute(statement, {"ids": sorted(numbers)}) if numbers else ()
+    return _Cells({row[0]: (row[1], row[2]) for row in rows})
+
+
+def _short_strip(row: sa.Row[Any], cells: _Cells) -> tuple[HistoryCell, ...]:
+    keys = zip(row.strip_runs[-LIST_STRIP:], row.strip[-LIST_STRIP:], strict=True)
+    return tuple(cell for key in keys if (cell := cells[key]) is not None)
 
 
 def _history(connection: sa.Connection, row: sa.Row[Any]) -> tuple[HistoryCell, ...]:

@@ -15,7 +15,7 @@ import psutil
 import psycopg
 import pytest
 
-from pytest_testlab.errors import UsageError
+from pytest_testlab.errors import InfraError, UsageError
 from pytest_testlab.options import Settings
 from pytest_testlab.store.embedded import EmbeddedPostgres, open_store
 from pytest_testlab.store.home import home
@@ -225,3 +225,14 @@ def test_as_root_a_home_that_the_account_cannot_reach_is_refused() -> None:
         folder = home(Settings(home=f"{name}/lab"))
         with pytest.raises(UsageError, match=f"can't pass {name} to reach {name}/lab/pg"):
             EmbeddedPostgres(folder)
+
+
+def test_a_server_that_refuses_says_why_at_once(own_home: Path) -> None:
+    """What PostgreSQL itself has against a start is in the message, without a minute of waiting."""
+    data = EmbeddedPostgres(own_home).status().data
+    data.chmod(0o755)
+    begun = time.monotonic()
+    with pytest.raises(InfraError, match=r"doesn't start: .*has invalid permissions; its log is .*server\.log"):
+        EmbeddedPostgres(own_home).start()
+    data.chmod(0o700)
+    assert time.monotonic() - begun < 20
