@@ -29,22 +29,22 @@ class Folder(pytest.Directory):
 
     def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
         """Its entry, the entries below, and what pytest finds in folders that hold no entry."""
-        names = scandir(self.path)
         if is_entry := os.path.lexists(self.path / FILE_NAME):
             yield self._make(self, self.path / FILE_NAME)
-        for item in names:
+        for item in scandir(self.path):
             if item.name == FILE_NAME:
                 continue
             if item.is_dir():
-                yield from self._folder(Path(item.path), is_entry)
+                yield from self._folder(item.path, is_entry)
             elif item.is_file():
                 yield from self._file(Path(item.path), is_entry)
 
-    def _folder(self, path: Path, is_entry: bool) -> Iterator[pytest.Item | pytest.Collector]:
+    def _folder(self, where: str, is_entry: bool) -> Iterator[pytest.Item | pytest.Collector]:
+        path = Path(where)
         if not self.session.isinitpath(path, with_parents=True):
             if self.ihook.pytest_ignore_collect(collection_path=path, config=self.config):
                 return
-            if is_entry or os.path.lexists(path / FILE_NAME):
+            if is_entry or os.path.lexists(f"{where}/{FILE_NAME}"):
                 yield from self._entries(path)
                 return
         found = self.ihook.pytest_collect_directory(path=path, parent=self)

@@ -1,6 +1,6 @@
-"""Finds the line of a key in a TOML text. `tomllib` gives no positions, so this runs once there is an error to report.
+"""Finds the line of a key in a TOML text. The parser gives no positions, so this runs once there is an error to report.
 
-The text is one that `tomllib` has accepted, so this reads leniently: it has to find keys, not to judge them.
+The text is one that the parser has accepted, so this reads leniently: it has to find keys, not to judge them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def nearest_line(lines: Mapping[KeyPath, int], path: KeyPath) -> int:
 
 
 def deep_key_line(text: str) -> int | None:
-    """The line of the first key of more than `MOST_PARTS` parts, for which `tomllib` would need minutes; else None."""
+    """The line of the first key of more than `MOST_PARTS` parts, for which the parser might need minutes; else None."""
     try:
         _Scanner(text).document()
     except _TooDeep as deep:

@@ -1,6 +1,6 @@
 """Strict readers of the values that a testlab.toml may hold. Nothing is coerced: a boolean is no integer.
 
-Each reader takes what `tomllib` gave and returns what the model holds, or raises `Refused`. A refusal never repeats a
+Each reader takes what the parser gave and returns what the model holds, or raises `Refused`. A refusal never repeats a
 value that could be a secret.
 """
 
