@@ -25,8 +25,7 @@ def show(run: str, test: str, attempt: int | None = None, section: str | None = 
     with reading() as connection:
         view = found_run(connection, run)
         found = _found(connection, view.run, test, attempt)
-        opened = _section(found, section) if section else present.first_section(found)
-        text = _text(connection, found, opened) if opened and opened.absent is None else None
+        text = _opened(connection, found, section)
         blocked = found.result.status == "blocked"
         causes = present.causes(found.result, runs.results(connection, view.run)) if blocked else []
         cells = _cells(connection, test, view.lane)
@@ -36,7 +35,7 @@ def show(run: str, test: str, attempt: int | None = None, section: str | None = 
         attempt=found,
         result=found.result,
         phases=present.phase_bar(found.phases),
-        opened=opened,
+        opened=text.section if text else None,
         text=text,
         nights=nights(cells),
         causes=causes,
@@ -85,8 +84,16 @@ def _address(attempt: AttemptView, section: str) -> str:
     return url_for("attempts.show", run=result.run, test=result.test, attempt=result.attempt, section=section)
 
 
-def _text(connection: Connection, found: AttemptView, section: SectionView) -> present.SectionText:
-    return present.section_text(section, _raw(connection, found, section.name), found.result.headline)
+def _opened(connection: Connection, found: AttemptView, name: str | None) -> present.SectionText | None:
+    """The section asked for; else, of those that may show the cause, the first that the headline quotes."""
+    wanted = [_section(found, name)] if name else present.telling_sections(found)
+    texts = []
+    for section in wanted:
+        raw = _raw(connection, found, section.name) if section.absent is None else b""
+        texts.append(present.section_text(section, raw, found.result.headline))
+        if texts[-1].first_hit:
+            return texts[-1]
+    return texts[0] if texts else None
 
 
 def _raw(connection: Connection, found: AttemptView, section: str) -> bytes:

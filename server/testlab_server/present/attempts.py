@@ -20,10 +20,10 @@ _TELLING = {
     "deploy-failure": ("deploy", "journald"),
     "addon-unreachable": ("proxy-probe", "app"),
     "app-crash": ("app", "journald"),
-    "app-error": ("app", "http"),
+    "app-error": ("app", "http", "check"),
     "proxy-502": ("proxy-probe", "nginx-error", "app"),
-    "timeout": ("build", "app", "proxy-probe"),
-    "check-failed": ("http", "app"),
+    "timeout": ("build", "check", "app", "proxy-probe"),
+    "check-failed": ("check", "http", "app"),
     "infra": ("deploy", "journald"),
 }
 """Class → the sections in which its cause shows, the likeliest first."""
@@ -81,13 +81,15 @@ def causes(blocked: ResultView, results: Iterable[ResultView]) -> list[ResultVie
     return [other for other in results if other.test.startswith(file + "::") and other.status in ("failed", "error")]
 
 
-def first_section(attempt: AttemptView) -> SectionView | None:
-    """The section to open when none was asked for: where a failure of this class shows, else the first with text."""
+def telling_sections(attempt: AttemptView) -> list[SectionView]:
+    """The sections to open when none was asked for, the likeliest first.
+
+    Those in which a failure of this class shows; where there are none, the first with text, or the first at all. Of
+    several, the one that the headline quotes is the one to open.
+    """
     present = {section.name: section for section in attempt.sections if section.absent is None and section.kept}
-    for name in _TELLING.get(attempt.result.failure_class or "", ()):
-        if name in present:
-            return present[name]
-    return next(iter(present.values()), attempt.sections[0] if attempt.sections else None)
+    likely = [present[name] for name in _TELLING.get(attempt.result.failure_class or "", ()) if name in present]
+    return likely or list(present.values())[:1] or list(attempt.sections[:1])
 
 
 def section_text(section: SectionView, raw: bytes, headline: Iterable[str]) -> SectionText:

@@ -55,14 +55,22 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02} min"
 
 
-PHASES = ("provision", "install", "plan", "blank", "upload", "addons", "build", "deploy", "ready", "check", "collect")
+PHASES = (
+    *("start", "collect", "provision", "install", "blank"),  # of a run
+    *("upload", "addons", "build", "deploy", "ready", "check", "diagnose"),  # of an attempt
+    *("close", "teardown", "total"),  # of a run
+)
 """Phases in the order in which they come; the store keeps none."""
 
 
 def in_order(phases: Mapping[str, float]) -> dict[str, float]:
-    """Phases as they came: the known ones first, others by name."""
+    """Phases as they came: the known ones first, those of one kind (`check: …`) by name, others last."""
     known = {name: place for place, name in enumerate(PHASES)}
-    return dict(sorted(phases.items(), key=lambda phase: (known.get(phase[0], len(known)), phase[0])))
+
+    def place(name: str) -> tuple[int, str]:
+        return known.get(name.partition(":")[0], len(known)), name
+
+    return {name: phases[name] for name in sorted(phases, key=place)}
 
 
 def size(count: int) -> str:

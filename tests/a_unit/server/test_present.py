@@ -241,16 +241,15 @@ def test_a_sparkline_needs_two_durations() -> None:
 # --- an attempt ---
 
 
-def test_the_section_where_the_cause_shows_is_open() -> None:
-    """A build failure opens the build; where that is absent, the first section with text."""
-    whole = attempt("build-failure", section("app"), section("build"))
-    assert attempts.first_section(whole) == section("build")
+def test_the_section_where_the_cause_shows_comes_first() -> None:
+    """A build failure opens the build; where that is absent, the first section with text; else the first."""
+    whole = attempt("build-failure", section("app"), section("deploy"), section("build"))
+    assert attempts.telling_sections(whole) == [section("build"), section("deploy")]
     without = attempt("build-failure", section("app", kept=0), section("build", absent="no"), section("dns"))
-    assert attempts.first_section(without) == section("dns")
-    assert attempts.first_section(attempt("build-failure", section("build", absent="no"))) == section(
-        "build", absent="no"
-    )
-    assert attempts.first_section(attempt(None)) is None
+    assert attempts.telling_sections(without) == [section("dns")]
+    absent = section("build", absent="no")
+    assert attempts.telling_sections(attempt("build-failure", absent)) == [absent]
+    assert attempts.telling_sections(attempt(None)) == []
 
 
 def test_lines_that_the_headline_quotes_are_hits() -> None:
@@ -279,6 +278,13 @@ def test_phases_fill_their_bar() -> None:
     bar = attempts.phase_bar({"ready": 1.0, "build": 3.0})
     assert [(phase.name, phase.start, phase.width) for phase in bar] == [("build", 0, 75), ("ready", 75, 25)]
     assert attempts.phase_bar({"build": 0.0})[0].width == 0
+    assert list(words.in_order({"odd": 1, "check: b": 1, "total": 1, "check: a": 1, "upload": 1})) == [
+        "upload",
+        "check: a",
+        "check: b",
+        "total",
+        "odd",
+    ]
 
 
 # --- words ---
