@@ -5,6 +5,8 @@
 # Not a python below some user's home: the unprivileged accounts that tests run under could not reach it.
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3.13 /usr/bin/python3.12 /usr/bin/python3.11) python3)
 export PYTHON
+# Without its caches of bytecode, pytest rewrites every plugin anew in every session.
+unexport PYTHONDONTWRITEBYTECODE
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready

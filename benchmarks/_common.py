@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 
@@ -56,6 +58,13 @@ def table(rows: Sequence[Row]) -> str:
 def progress(what: str, number: int, of: int) -> None:
     """Tell the person who waits which round is under way; never on standard output."""
     print(f"{what}: {number + 1} of {of}", file=sys.stderr, flush=True)
+
+
+def environment(home: Path) -> dict[str, str]:
+    """The environment of a session to be measured: a home of its own, and caches of bytecode as a user has them."""
+    unwanted = ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")
+    kept = {name: value for name, value in os.environ.items() if name not in unwanted}
+    return {**kept, "TESTLAB_HOME": str(home)}
 
 
 def alternate(rounds: int, *contenders: Callable[[], None], what: str) -> None:

@@ -83,12 +83,13 @@ def collect(folder: Path, tests: int, *arguments: str) -> tuple[float, float]:
     out = folder.parent / "out"
     out.unlink(missing_ok=True)
     environ = {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # other people's plugins would add one constant to both
         "PYTHONPATH": str(folder.parent),
         "BENCH_OUT": str(out),
         "TESTLAB_HOME": str(folder.parent / "home"),
     }
-    base = [sys.executable, "-m", "pytest", "--co", "-q", "-p", "no:cacheprovider", "-p", "resident"]
+    base = [sys.executable, "-m", "pytest", "--co", "-q", "-p", "no:cacheprovider", "-p", "xdist", "-p", "resident"]
     start = time.perf_counter()
     done = subprocess.run(
         [*base, *arguments], cwd=folder, env=environ, capture_output=True, text=True, timeout=600, check=False
@@ -109,8 +110,8 @@ def rows(folder: Path, entries: int, rounds: int) -> list[Row]:
     theirs: list[tuple[float, float]] = []
     alternate(
         rounds,
-        lambda: theirs.append(collect(plain, 2 * entries, "-p", "no:testlab")),
-        lambda: ours.append(collect(catalog, 2 * entries, "--testlab-provider", "memory")),
+        lambda: theirs.append(collect(plain, 2 * entries)),
+        lambda: ours.append(collect(catalog, 2 * entries, "-p", "testlab", "--testlab-provider", "memory")),
         what="collect",
     )
     our_s, our_mb = median(s for s, _ in ours), median(mb for _, mb in ours)

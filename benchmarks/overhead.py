@@ -1,7 +1,7 @@
 """Promises: a session of the lab costs at most 1.25 × plain pytest-xdist, and the idle plugin nothing measurable.
 
-`overhead-session`: 1,500 trivial entries of two tests on 4 memory targets, journal and store on, against `pytest -n 4` on
-1,500 files of two trivial functions in the same number of folders; whole sessions, taken alternately.
+`overhead-session`: 1,500 trivial entries of two tests on 4 memory targets, journal and store on, against `pytest -n 4`
+on 1,500 files of two trivial functions in the same number of folders; whole sessions, taken alternately.
 `overhead-idle`: an unrelated suite with the plugin installed but not asked for, against the same suite with it blocked.
 Its unit is processor time, because a promise of 2 % drowns in the noise of the clock.
 """
@@ -9,7 +9,6 @@ Its unit is processor time, because a promise of 2 % drowns in the noise of the 
 from __future__ import annotations
 
 import argparse
-import os
 import resource
 import statistics
 import subprocess
@@ -18,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from _common import Row, finish, progress
+from _common import Row, environment, finish, progress
 
 ENTRY = """[app]
 name = "{name}"
@@ -100,7 +99,7 @@ def main() -> int:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tl-bench-") as folder:
         Path(folder).chmod(0o755)
-        environ = {**os.environ, "TESTLAB_HOME": f"{folder}/home"}
+        environ = environment(Path(folder, "home"))
         rows = [
             session_row(Path(folder), environ, args.entries, args.rounds),
             idle_row(Path(folder) / "idle", environ, 7 * args.rounds),

@@ -8,7 +8,6 @@ tests begin and end; the makespan is from the first beginning to the last end, i
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import statistics
 import subprocess
@@ -18,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from _common import Row, finish, progress
+from _common import Row, environment, finish, progress
 from _history import store_history
 
 CLOCK = """
@@ -129,7 +128,7 @@ def main() -> int:
     args = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory(prefix="tl-bench-") as folder:
-        environ = {**os.environ, "TESTLAB_HOME": f"{folder}/home"}
+        environ = environment(Path(folder, "home"))
         Path(folder).chmod(0o755)
         for number, night in enumerate(NIGHTS):
             runs = []

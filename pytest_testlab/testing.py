@@ -28,6 +28,11 @@ from pytest_testlab.options import Settings
 from pytest_testlab.protocols import Observer, Platform, Provider, Target
 
 NO_SHELL = "a memory target has no shell"
+RUNNING = """process state=running pid=1 starts=1
+inside address=memory:80 declared=yes status=200 seconds=0
+front-door address=memory:80 status=200 seconds=0
+"""
+"""What the probe says of an app that was deployed."""
 
 
 class MemoryTarget:
@@ -187,8 +192,10 @@ class MemoryPlatform:
         return [Section(name="app", source="memory", content=note)]
 
     def probe(self, target: Target, deployment: Deployment) -> Section:
-        """Nothing to probe."""
-        return Section(name="proxy-probe", source="memory", absent=NO_SHELL)
+        """Whether the app is remembered, in probe lines."""
+        up = deployment.app.host in self._running
+        lines = RUNNING if up else "process state=absent\n"
+        return Section(name="proxy-probe", source="memory", content=lines.encode())
 
     def destroy(self, target: Target, deployment: Deployment) -> None:
         """Forget it."""

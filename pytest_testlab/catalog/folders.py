@@ -44,8 +44,9 @@ class Folder(pytest.Directory):
         if not self.session.isinitpath(path, with_parents=True):
             if self.ihook.pytest_ignore_collect(collection_path=path, config=self.config):
                 return
-            if is_entry or os.path.lexists(f"{where}/{FILE_NAME}"):
-                yield from self._entries(path)
+            names = _names(where)
+            if is_entry or (names is not None and FILE_NAME in names):
+                yield from self._entries(path, names)
                 return
         found = self.ihook.pytest_collect_directory(path=path, parent=self)
         if found is not None:
@@ -56,7 +57,11 @@ class Folder(pytest.Directory):
         if is_named or not (is_entry or self.ihook.pytest_ignore_collect(collection_path=path, config=self.config)):
             yield from self.ihook.pytest_collect_file(file_path=path, parent=self)
 
-    def _entries(self, path: Path) -> Iterator[pytest.File]:
+    def _entries(self, path: Path, names: dict[str, bool] | None) -> Iterator[pytest.File]:
+        if names is not None and not any(names.values()):  # most entries; the walk would cost more than the node
+            if FILE_NAME in names:
+                yield self._make(self, path / FILE_NAME)
+            return
         problems: list[Problem] = []
         for file in files_below(path, set(), problems):
             yield self._make(self, file)
@@ -68,3 +73,12 @@ class Folder(pytest.Directory):
         if isinstance(excinfo.value, CatalogError):
             return str(excinfo.value)
         return super().repr_failure(excinfo)
+
+
+def _names(folder: str) -> dict[str, bool] | None:
+    """Name → whether it is a folder or could be, for what a folder holds; None when it can't be listed."""
+    try:
+        with os.scandir(folder) as listing:
+            return {item.name: item.name != FILE_NAME and (item.is_symlink() or item.is_dir()) for item in listing}
+    except OSError:
+        return None

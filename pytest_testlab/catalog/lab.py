@@ -23,7 +23,15 @@ from pytest_testlab.diagnosis.collect import RawSection, collect
 from pytest_testlab.diagnosis.redact import Redactor
 from pytest_testlab.diagnosis.sections import network_probe
 from pytest_testlab.diagnosis.suspects import suspect_hosts
-from pytest_testlab.errors import BuildFailed, InfraError, RequirementMissing, StageFailure, TestlabError
+from pytest_testlab.errors import (
+    BuildFailed,
+    DeadlinePassed,
+    DeployFailed,
+    InfraError,
+    RequirementMissing,
+    StageFailure,
+    TestlabError,
+)
 from pytest_testlab.model import Bundle, FailureClass, Section, Server, Status
 from pytest_testlab.protocols import Platform, Provider, Target
 from pytest_testlab.recording import events
@@ -134,9 +142,9 @@ class Lab:
             return pytest.skip.Exception(attempt.reason)
         failure = self._stage(attempt, state)
         if isinstance(failure, RequirementMissing):
-            attempt.status, attempt.reason = Status.SKIPPED, str(failure)
-            state.skipped = str(failure)
-            return pytest.skip.Exception(str(failure))
+            state.skipped = self._redactor.redact_text(str(failure))
+            attempt.status, attempt.reason = Status.SKIPPED, state.skipped
+            return pytest.skip.Exception(state.skipped)
         attempt.bundle = self._collect(attempt, state, failure)
         return self._judge(attempt, state, failure)
 
@@ -189,7 +197,8 @@ class Lab:
     def _collect(self, attempt: Attempt, state: UnitState, failure: TestlabError | None) -> Bundle:
         deployment = state.deployment
         raw = collect(self.target, self._sections(attempt, state), deadline_s=COLLECT_WITHIN_S)
-        if isinstance(failure, BuildFailed):
+        raw = self._with_own_record(raw, attempt)
+        if isinstance(failure, BuildFailed | DeadlinePassed | DeployFailed):
             raw += self._ask_the_network(raw)
         known = deployment.secret_values | deployment.app.secret_values if deployment is not None else frozenset()
         redactor = Redactor(self._known | known, self._shapes) if known else self._redactor
@@ -205,7 +214,7 @@ class Lab:
         )
 
     def _ask_the_network(self, raw: Sequence[RawSection]) -> list[RawSection]:
-        """Whether the hosts that a failed build complains of answer: a log may suspect, a probe must confirm."""
+        """Whether the hosts that a build complains of answer: a log may suspect, only a probe can confirm."""
         hosts = [host for section in raw if section.name == "build" for host in suspect_hosts(section.text)]
         return collect(self.target, [network_probe(hosts)], deadline_s=COLLECT_WITHIN_S) if hosts else []
 
@@ -215,8 +224,14 @@ class Lab:
             sections.append(self._platform.probe(self.target, state.deployment))
         for more in self._hooks.hook.testlab_sections(target=self.target, deployment=state.deployment):
             sections += more or ()
-        taken = {section.name for section in sections}
-        return sections + [section for section in attempt.observe.sections() if section.name not in taken]
+        return sections
+
+    def _with_own_record(self, raw: Sequence[RawSection], attempt: Attempt) -> list[RawSection]:
+        """Add what the lab itself took down, in place of sections that the target couldn't give any more."""
+        own = {section.name: section for section in collect(self.target, attempt.observe.sections(), deadline_s=1)}
+        had = [own.pop(section.name, section) if section.absent is not None else section for section in raw]
+        names = {section.name for section in had}
+        return had + [section for name, section in own.items() if name not in names]
 
     # --- the journal --------------------------------------------------------------------------------------------------
 

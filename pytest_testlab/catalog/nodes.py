@@ -13,6 +13,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pluggy
 import pytest
 
 from pytest_testlab.catalog.folders import Folder
@@ -44,6 +45,12 @@ class EntryFile(pytest.File):
 
     entry: Entry
     state: UnitState | None = None
+
+    @property
+    def ihook(self) -> pluggy.HookRelay:
+        """The hooks of the folders above. An entry's own folder has none: a conftest.py in there is its app's."""
+        assert self.parent is not None
+        return self.parent.ihook
 
     def collect(self) -> Iterator[EntryItem]:
         """Read the file and make a test for each stage; raises `CatalogError` with all of its problems."""
@@ -88,6 +95,11 @@ class EntryItem(pytest.Item):
         super().__init__(**kwargs)
         self.stage = stage
         self.add_marker(stage.value)
+
+    @property
+    def ihook(self) -> pluggy.HookRelay:
+        """Its file's."""
+        return self.parent.ihook
 
     @property
     def entry(self) -> Entry:

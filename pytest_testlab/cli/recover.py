@@ -7,6 +7,9 @@ import dataclasses
 
 from pytest_testlab.cli._common import print_json, reading, settings_of
 
+WORKERS_END_WITHIN_S = 20.0
+"""A killed controller's workers notice within this time; until then their run is still being written."""
+
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
@@ -21,7 +24,7 @@ def handle(args: argparse.Namespace) -> int:
     from pytest_testlab.store.embedded import open_store
 
     with open_store(settings_of(args)) as store:
-        found = recover(store.engine, store.home)
+        found = recover(store.engine, store.home, wait_s=WORKERS_END_WITHIN_S)
     if args.json:
         return print_json([dataclasses.asdict(run) for run in found])
     for run in found:

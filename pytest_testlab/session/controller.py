@@ -52,7 +52,7 @@ class Controller:
             return
         session.exitstatus = self._exit_code(int(exitstatus))
         state = "aborted" if self.run.aborted else "interrupted" if session.exitstatus == 2 else "finished"
-        self.errors = self.run.finish(int(session.exitstatus), state)
+        self.errors += self.run.finish(int(session.exitstatus), state)
 
     def _exit_code(self, exitstatus: int) -> int:
         if self.run.aborted:

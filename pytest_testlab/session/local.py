@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -42,10 +43,16 @@ class Local(Controller):
         self.lab.before_unit = self._before_unit
         if tests:
             self._take_target()
+        self._session = session
         try:
             return (yield)
         finally:
             self.lab.close()
+
+    def pytest_runtest_logfinish(self) -> None:
+        """Stop when the budget is spent; what was not run is counted as such."""
+        if time.monotonic() > self.run.deadline and len(self.run.results) < len(self.run.tests):
+            self._session.shouldfail = self.run.say = "the budget is spent"
 
     def _before_unit(self) -> None:
         slot = self.run.pool.slots[0]

@@ -18,7 +18,9 @@ command = "true"
 """
 
 
-def write_entry(pytester: pytest.Pytester, name: str, priority: str = "P1", tag: str = "web", text: str = ENTRY) -> None:
+def write_entry(
+    pytester: pytest.Pytester, name: str, priority: str = "P1", tag: str = "web", text: str = ENTRY
+) -> None:
     folder = pytester.mkdir(name)
     (folder / "testlab.toml").write_text(text.format(name=name, priority=priority, tag=tag))
 

@@ -1,0 +1,157 @@
+"""Sessions in which the catalog, the settings, the provider, a worker or the store is not as it should be."""
+
+from __future__ import annotations
+
+import pytest
+from sessions import LabSession
+
+from pytest_testlab.store.embedded import StoreHandle
+
+NO_CAPACITY = """
+    from pytest_testlab.errors import InfraError, NotBlankError
+    from pytest_testlab.hookspecs import hookimpl
+    from pytest_testlab.testing import MemoryProvider
+
+    class Full(MemoryProvider):
+        def create(self, request):
+            if request.slot in {refused}:
+                raise InfraError("no capacity")
+            return super().create(request)
+
+    @hookimpl
+    def testlab_providers():
+        return {{"full": lambda settings: Full()}}
+"""
+
+
+@pytest.mark.parametrize("pool", [1, 2])
+def test_no_blank_target_is_exit_code_6(lab: LabSession, pool: int) -> None:
+    """No blank slate, no run: it aborts loudly, and nothing is given out."""
+    lab.entry("alpha")
+    lab.conftest(NO_CAPACITY.format(refused=[0, 1]))
+    result = lab.run(pool=pool, provider="full")
+    assert result.ret == 6
+    result.stdout.fnmatch_lines(["*no capacity*"])
+    assert lab.latest().state == "aborted"
+    assert lab.statuses() == {"alpha::install": "not_run", "alpha::check": "not_run"}
+
+
+def test_a_target_that_does_not_come_up_costs_only_itself(lab: LabSession) -> None:
+    """The other target runs everything."""
+    for name in ("alpha", "beta", "gamma"):
+        lab.entry(name)
+    lab.conftest(NO_CAPACITY.format(refused=[1]))
+    result = lab.run(pool=2, provider="full")
+    assert result.ret == 0
+    assert {result.slot for result in lab.results().values()} == {0}
+    result.stdout.fnmatch_lines(["*out of the run: no capacity*"])
+
+
+def test_a_worker_that_dies_is_an_error_and_its_test_is_tried_again(lab: LabSession) -> None:
+    """A dead worker is the lab's fault; its test runs once more on a target that was blanked."""
+    lab.entry("alpha")
+    lab.entry("beta")
+    lab.conftest(
+        """
+        import os
+        from pathlib import Path
+        import pytest
+
+        @pytest.hookimpl(wrapper=True)
+        def pytest_runtest_call(item):
+            marker = Path(item.config.rootpath, "died")
+            if item.nodeid == "beta/testlab.toml::install" and not marker.exists():
+                marker.touch()
+                os._exit(9)
+            return (yield)
+        """
+    )
+    result = lab.run(pool=2)
+    result.stdout.fnmatch_lines(["*infra: the worker that ran it died*"])
+    statuses = lab.statuses()
+    assert statuses["alpha::check"] == statuses["beta::check"] == "passed"
+    assert lab.results()["beta/testlab.toml::install"].attempt == 2
+
+
+def test_a_broken_catalog_runs_nothing(lab: LabSession) -> None:
+    """All the problems are shown, no target is asked for, the exit code is pytest's own for an interruption."""
+    lab.entry("alpha")
+    lab.entry("beta", "[run]\ncomand = 3\n")
+    for pool in (1, 2):
+        result = lab.run(pool=pool)
+        assert result.ret == 2
+        result.stdout.fnmatch_lines(['*beta/testlab.toml:*run.comand: unknown key*did you mean "command"?*'])
+        result.stdout.no_fnmatch_line("*alpha · install*")
+
+
+@pytest.mark.parametrize("pool", [1, 2])
+def test_a_missing_secret_is_a_usage_error(lab: LabSession, pool: int) -> None:
+    """Said before anything runs, naming where it is looked for."""
+    lab.entry("alpha", '[run]\ncommand = "true"\n[env]\nPASSWORD = { secret = "alpha-admin" }\n')
+    result = lab.run(pool=pool)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["*alpha-admin*TESTLAB_SECRET_ALPHA_ADMIN*"])
+
+
+def test_secrets_reach_no_child_and_no_store(
+    lab: LabSession, monkeypatch: pytest.MonkeyPatch, store: StoreHandle
+) -> None:
+    """Neither the store's address nor an entry's secret stands in a worker's environment, nor in any bundle."""
+    monkeypatch.setenv("TESTLAB_SECRET_ALPHA_ADMIN", "correct-horse-battery")
+    lab.entry("alpha", '[run]\ncommand = "true"\n[env]\nPASSWORD = { secret = "alpha-admin" }\n')
+    lab.conftest(
+        """
+        import os
+        from pytest_testlab.hookspecs import hookimpl
+        from pytest_testlab.model import Section
+
+        @hookimpl
+        def testlab_sections(target, deployment):
+            text = "\\n".join(f"{key}={value}" for key, value in os.environ.items())
+            told = "" if deployment is None else deployment.env["PASSWORD"]
+            return [Section(name="environment", source="os.environ", content=f"{text}\\ntold {told}".encode())]
+        """
+    )
+    assert lab.run(pool=2).ret == 0
+    from pytest_testlab.store.reads import attempts
+
+    with store.engine.connect() as connection:
+        text = attempts.section(connection, "latest", "alpha/testlab.toml::install", 1, "environment")
+    assert text is not None
+    assert b"PATH=" in text
+    assert b"TESTLAB_DATABASE_URL" not in text
+    assert b"correct-horse-battery" not in text
+    assert b"told [redacted]" in text
+
+
+@pytest.mark.parametrize("pool", [1, 2])
+def test_the_budget(lab: LabSession, pool: int) -> None:
+    """After the budget nothing more is given out; the rest was not run, which is no success."""
+    for name in ("alpha", "beta", "gamma"):
+        lab.entry(name, '[run]\ncommand = "sleep 1.2"\n')
+    result = lab.run("--testlab-budget", "1s", pool=pool)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*the budget is spent*", "*not run*"])
+
+
+def test_a_store_out_of_reach_is_one_line(lab: LabSession) -> None:
+    """Said before anything runs, exit code 4."""
+    lab.entry("alpha")
+    result = lab.run("--testlab-db", "postgresql://nobody@127.0.0.1:1/none")
+    assert result.ret == 4
+    result.stderr.no_fnmatch_line("*Traceback*")
+    assert "127.0.0.1" in result.stderr.str()
+
+
+def test_unknown_names_get_the_nearest(lab: LabSession) -> None:
+    """A provider or platform that nobody offers."""
+    result = lab.run(provider="memori")
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["ERROR: no provider is called 'memori'; did you mean memory?"])
+
+
+def test_collecting_writes_nothing(lab: LabSession) -> None:
+    """--co leaves no run."""
+    lab.entry("alpha")
+    lab.run("--co")
+    assert lab.count() == 0
