@@ -61,6 +61,8 @@ def _teach_templates(app: Flask) -> None:
         moment=words.moment,
         ago=words.ago,
         counted=lambda count, one, many=None: words.counted(count, one, many),
+        telling=words.telling,
+        target_name=words.target_name,
         test_name=words.test_name,
         in_order=words.in_order,
         label=statuses.label,

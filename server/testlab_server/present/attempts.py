@@ -98,7 +98,7 @@ def section_text(section: SectionView, raw: bytes, headline: Iterable[str]) -> S
     lines = split_lines(text)
     rendered = render_lines(text, last=LAST_LINES)
     skipped = len(lines) - len(rendered)
-    telling = [quote for line in headline if len(quote := plain(line).strip()) >= _LEAST_TELLING]
+    telling = [quote for line in headline if (quote := _quote(plain(line).strip(), section.name))]
     return SectionText(
         section=section,
         lines=tuple(
@@ -107,6 +107,15 @@ def section_text(section: SectionView, raw: bytes, headline: Iterable[str]) -> S
         ),
         skipped=skipped,
     )
+
+
+def _quote(line: str, section: str) -> str:
+    """What a line of the headline quotes from this section; empty where it is too short to be told from others.
+
+    Headlines name the section before what they quote from it, and mark with "…" where they cut a long line off.
+    """
+    said = line.removeprefix(f"{section}: ").removesuffix("…").strip()
+    return said if len(said) >= _LEAST_TELLING else ""
 
 
 def _quoted(line: str, telling: Sequence[str]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os.path
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -29,6 +29,21 @@ def test_name(test: str) -> TestName:
     if path.name == ENTRY_FILE:
         return TestName(title=path.parent.name or file, stage=name, path=str(path.parent))
     return TestName(title=name or file, stage="", path=file)
+
+
+def telling(headline: Sequence[str], failure_class: str | None) -> list[str]:
+    """A headline for a place that shows the class and the rule beside it: without both."""
+    lines = [line for line in headline if not line.startswith("rule: ")]
+    prefix = f"{failure_class}: " if failure_class else ""
+    return [line.removeprefix(prefix) for line in lines[:1]] + lines[1:]
+
+
+def target_name(name: str | None, run: str) -> str:
+    """A target's name inside its run's page: `target 0` for `<run>-0`; a dash for None."""
+    if name is None:
+        return "—"
+    slot = name.removeprefix(f"{run}-")
+    return name if slot == name else f"target {slot}"
 
 
 def common_folder(tests: Iterable[str]) -> str:

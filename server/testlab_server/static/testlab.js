@@ -1,4 +1,5 @@
-// What the pages do beyond htmx: ages that grow while a page is left open, and a word when the server is gone.
+// What the pages do beyond htmx: ages that grow while a page is left open, logs that open at the cause, and a word
+// when the server is gone.
 "use strict";
 
 function ago(seconds) {
@@ -15,6 +16,16 @@ function renewAges() {
   }
 }
 
+// A log opens where its cause is: at the line that the headline quotes, else at its end.
+function openLogs(within) {
+  for (const log of within.querySelectorAll(".log")) {
+    const hit = log.querySelector(".hit");
+    log.scrollTop = hit ? hit.offsetTop - log.clientHeight / 3 : log.scrollHeight;
+  }
+}
+
+openLogs(document);
+document.addEventListener("htmx:afterSettle", (event) => openLogs(event.detail.elt));
 setInterval(renewAges, 20000);
 document.addEventListener("htmx:sendError", () => document.body.classList.add("is-offline"));
 document.addEventListener("htmx:afterOnLoad", () => document.body.classList.remove("is-offline"));

@@ -261,6 +261,14 @@ def test_lines_that_the_headline_quotes_are_hits() -> None:
     assert text.first_hit == 2
 
 
+def test_a_quote_may_name_its_section_and_be_cut_off() -> None:
+    """`nginx-error: 2026/11/21 … connect() fa…` is found in nginx-error, and nowhere else by chance."""
+    raw = b"2026/11/21 02:31:07 [error] connect() failed (111: Connection refused)\n"
+    headline = ["nginx-error: 2026/11/21 02:31:07 [error] connect() fa…"]
+    assert attempts.section_text(section("nginx-error"), raw, headline).first_hit == 1
+    assert attempts.section_text(section("app"), b"nothing\n", headline).first_hit is None
+
+
 def test_the_first_screen_is_bounded() -> None:
     """The last lines are shown under their own numbers, and what was left out is counted."""
     raw = b"".join(b"%d\n" % number for number in range(1, 3001))
@@ -319,6 +327,21 @@ def test_names(test: str, parts: tuple[str, str, str]) -> None:
     """An entry is called by its folder, any other test by its own name."""
     name = words.test_name(test)
     assert (name.title, name.stage, name.path) == parts
+
+
+def test_a_headline_beside_its_class_and_rule() -> None:
+    """What the page shows anyway isn't said twice, and nothing else is left out."""
+    headline = ("timeout: no answer", "rule: timeout/app", "timeout: of the probe")
+    assert words.telling(headline, "timeout") == ["no answer", "timeout: of the probe"]
+    assert words.telling((), None) == []
+    assert words.telling(("None: a word",), None) == ["None: a word"]
+
+
+def test_targets_are_named_within_their_run() -> None:
+    """The run's own name isn't repeated in each row."""
+    assert words.target_name("20261121-0231-k3f9-0", "20261121-0231-k3f9") == "target 0"
+    assert words.target_name("web-1", "20261121-0231-k3f9") == "web-1"
+    assert words.target_name(None, "r") == "—"
 
 
 def test_the_folder_of_all() -> None:

@@ -43,6 +43,8 @@ def test_the_cause_in_two_clicks(visit: Visit) -> None:
     expect(visit.page.locator(".ln.hit").first).to_contain_text("127.0.0.1:8000")
     visit.page.get_by_role("link", name="nginx-error").click()
     expect(visit.page.locator(".log")).to_contain_text("Connection refused")
+    at_its_end = "log => log.scrollTop > 0 && log.scrollTop + log.clientHeight > log.scrollHeight - 2"
+    assert visit.page.locator(".log").evaluate(at_its_end), "a log without a quoted line opens at its end"
     assert visit.page.url.endswith("/1/nginx-error")
     visit.page.go_back()
     expect(visit.page.locator(".log")).to_contain_text("inside 127.0.0.1:8000")

@@ -209,7 +209,7 @@ def test_odd_ids(new_lab: Callable[[], Lab]) -> None:
         assert client.get(download[1].replace("&#39;", "'"), headers=HOST).data == b"hello\n"
         nights = re.search(r'href="(/tests/[^"]+)"', page)
         assert nights is not None
-        assert "Its last 1 run" in page_of(client, nights[1].replace("&#39;", "'"))
+        assert "Its first run" in page_of(client, nights[1].replace("&#39;", "'"))
 
 
 def test_unknown_names_get_the_nearest(client: FlaskClient) -> None:
