@@ -1,0 +1,39 @@
+"""The command line: names, help, and the user's mistakes."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_testlab.cli import build_parser, main
+
+
+def test_every_command_is_there() -> None:
+    """The engine's own, and those that plugins register by the hook testlab_commands."""
+    _, names = build_parser()
+    assert {"doctor", "run", "runs", "diff", "why", "serve", "recover", "db"} <= set(names)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["rns"], "testlab: no command is called 'rns'; did you mean runs or run?\n"),
+        (["runs", "--colour"], "testlab: runs doesn't know --colour; see testlab runs --help\n"),
+        (["runs", "--db", "mysql://x/y"], "testlab: "),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_2(capsys: pytest.CaptureFixture[str], arguments: list[str], words: str) -> None:
+    """No traceback, one line on standard error."""
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(words)
+    assert error.count("\n") == 1
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """`testlab --help` is a page that one can read."""
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    for name in build_parser()[1]:
+        assert f"\n    {name} " in shown

@@ -1,0 +1,59 @@
+"""Nothing is left out: every hook is used and documented, every built-in is packaged, every page of reference current."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+from pytest_testlab import hookspecs
+from pytest_testlab.plugins import offers, plugin_manager
+
+ROOT = Path(__file__).resolve().parents[2]
+HOOKS = [name for name, _ in inspect.getmembers(hookspecs, inspect.isfunction) if name.startswith("testlab_")]
+
+
+def test_the_reference_is_current() -> None:
+    """The pages made from the code say what the code says."""
+    command = [sys.executable, str(ROOT / "scripts" / "reference.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_every_hook_is_tested(hook: str) -> None:
+    """Some test implements or calls each hook."""
+    tests = (file.read_text() for file in (ROOT / "tests").rglob("*.py") if file != Path(__file__))
+    assert any(hook in text for text in tests)
+
+
+def test_the_built_ins_come_through_the_hooks() -> None:
+    """The names that users know are offered, each by a plugin."""
+    hook = plugin_manager().hook
+    assert {"local", "memory"} <= set(offers(hook.testlab_providers()))
+    assert {"procfile", "memory"} <= set(offers(hook.testlab_platforms()))
+
+
+def test_the_engine_knows_no_plugin() -> None:
+    """No module of the engine names the server or a plugin."""
+    for file in (ROOT / "pytest_testlab").rglob("*.py"):
+        text = file.read_text()
+        assert "testlab_server" not in text, file
+        assert "testlab_local" not in text.replace("testlab_local_", ""), file
+
+
+def test_every_plugin_is_packaged() -> None:
+    """Each folder of plugins/ is in the wheel and has an entry point."""
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"][
+        "packages"
+    ]
+    points = {point.value.partition(".")[0] for point in entry_points(group="testlab")}
+    for folder in (ROOT / "plugins").iterdir():
+        if (folder / "__init__.py").is_file():
+            assert f"plugins/{folder.name}" in packages
+            assert folder.name in points

@@ -1,0 +1,90 @@
+"""Each hook, implemented by the conftest.py of a catalog as an outsider would."""
+
+from __future__ import annotations
+
+from sessions import LabSession
+
+from pytest_testlab.store.embedded import StoreHandle
+from pytest_testlab.store.reads import attempts
+
+PLATFORM = """
+    from dataclasses import replace
+    from pytest_testlab.hookspecs import hookimpl
+    from pytest_testlab.model import Section
+    from pytest_testlab.testing import MemoryPlatform
+
+    class Shelf(MemoryPlatform):
+        name = "shelf"
+
+        def sections(self, target, deployment):
+            return [Section(name="shelf", source="the shelf", content=b"third from the left")]
+
+    @hookimpl
+    def testlab_platforms():
+        return {"shelf": lambda settings: Shelf()}
+"""
+RULE = """
+    import re
+    from pytest_testlab.hookspecs import hookimpl
+    from pytest_testlab.model import FailureClass, Section, Verdict
+    from pytest_testlab.protocols import RedactionShape, Rule
+
+    def decide(evidence):
+        if b"moon is full" in evidence.sections.get("sky", b""):
+            return Verdict(failure_class=FailureClass.INFRA, rule="infra/full-moon", say="the moon is full")
+
+    @hookimpl
+    def testlab_classifiers():
+        return [Rule(name="infra/full-moon", failure_class=FailureClass.INFRA, decide=decide)]
+
+    @hookimpl
+    def testlab_redactors():
+        return [RedactionShape(name="rune", words=(b"rune-",), pattern=re.compile(rb"rune-(?P<secret>\\w+)"))]
+
+    @hookimpl
+    def testlab_sections(target, deployment):
+        return [Section(name="sky", source="looked up", content=b"moon is full, rune-ansuz spoken")]
+"""
+FINISHED = """
+    import json
+    from pathlib import Path
+    from pytest_testlab.hookspecs import hookimpl
+
+    @hookimpl
+    def testlab_run_finished(run, state, counts):
+        Path("finished.json").write_text(json.dumps([run, state, counts]))
+"""
+
+
+def section(store: StoreHandle, test: str, name: str) -> bytes | None:
+    with store.engine.connect() as connection:
+        return attempts.section(connection, "latest", test, None, name)
+
+
+def test_a_platform_and_its_sections(lab: LabSession, store: StoreHandle) -> None:
+    """testlab_platforms: a platform is asked for by its name, and its sections are in every bundle."""
+    lab.entry("alpha")
+    lab.conftest(PLATFORM)
+    assert lab.run("--testlab-platform", "shelf", pool=2).ret == 0
+    assert section(store, "alpha/testlab.toml::check", "shelf") == b"third from the left"
+    assert lab.latest().platform == "shelf"
+
+
+def test_a_rule_a_shape_and_a_section(lab: LabSession, store: StoreHandle) -> None:
+    """testlab_classifiers, testlab_redactors, testlab_sections: an infra rule makes a failure an error to pytest."""
+    lab.entry("alpha", '[build]\ncommands = ["exit 3"]\n[run]\ncommand = "true"\n')
+    lab.conftest(RULE.replace("\\\\\\\\w", "\\\\w"))
+    result = lab.run()
+    result.stdout.fnmatch_lines(["infra: the moon is full", "*= 1 error, 1 * in *"])
+    assert lab.statuses()["alpha::install"] == "error"
+    text = section(store, "alpha/testlab.toml::install", "sky")
+    assert text == b"moon is full, rune-[redacted] spoken"
+
+
+def test_the_end_of_a_run(lab: LabSession) -> None:
+    """testlab_run_finished: called once the run is closed in the store, with its counts."""
+    lab.entry("alpha")
+    lab.conftest(FINISHED)
+    lab.run(pool=2)
+    told = (lab.pytester.path / "finished.json").read_text()
+    assert told == f'["{lab.latest().run}", "finished", {{"passed": 2}}]'
