@@ -12,42 +12,40 @@ from pytest_testlab.options import OPTIONS
 
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
 MADE = "<!-- Made by scripts/reference.py from the code; don't edit. -->\n\n"
+SETTINGS_HEAD = """\
+# Settings
+
+A flag wins over the environment, which wins over the ini file (`pytest.ini`, `pyproject.toml`, …). The plugin does
+nothing at all unless one of the flags is given on the command line or in `addopts`.
+"""
+SETTINGS_FOOT = """\
+An entry's secrets come from `TESTLAB_SECRET_<NAME>`, or from the file `<name>` in `testlab_secrets_dir`. Those and
+`TESTLAB_DATABASE_URL` leave the environment before anything is started. A password in `--testlab-db` shows in the
+process list: put it into the environment instead.
+"""
+HOOKS_HEAD = """\
+# Hooks
+
+A plugin of the lab is a module or an object with functions of these names, marked with
+`pytest_testlab.hookspecs.hookimpl`. It registers under the entry-point group `testlab`, or is a `conftest.py` of the
+catalog. The built-in providers, platforms, sections, rules and shapes come through the same hooks.
+"""
 
 
 def settings() -> str:
     """The page of all settings."""
-    lines = [
-        MADE + "# Settings",
-        "",
-        "A flag wins over the environment, which wins over the ini file (`pytest.ini`, `pyproject.toml`, …). The plugin",
-        "does nothing at all unless one of the flags is given on the command line or in `addopts`.",
-        "",
-        "| flag | ini key | environment | default | |",
-        "|---|---|---|---|---|",
-    ]
+    lines = [MADE + SETTINGS_HEAD, "| flag | ini key | environment | default | |", "|---|---|---|---|---|"]
     for option in OPTIONS:
         flag = f"`{option.flag_name} {option.metavar}`" if option.flag else ""
         default = f"`{option.default}`" if option.default else ""
         lines.append(f"| {flag} | `{option.dest}` | `{option.env_name}` | {default} | {option.help} |")
-    lines += [
-        "",
-        "An entry's secrets come from `TESTLAB_SECRET_<NAME>`, or from the file `<name>` in `testlab_secrets_dir`. Those",
-        "variables and `TESTLAB_DATABASE_URL` leave the environment before anything is started. A password in",
-        "`--testlab-db` shows in the process list: put it into the environment instead.",
-    ]
-    return "\n".join(lines) + "\n"
+    lines += ["", SETTINGS_FOOT]
+    return "\n".join(lines)
 
 
 def hooks() -> str:
     """The page of all hooks."""
-    parts = [
-        MADE + "# Hooks",
-        "",
-        "A plugin of the lab is a module or an object with functions of these names, marked with",
-        "`pytest_testlab.hookspecs.hookimpl`. It registers under the entry-point group `testlab`, or is a `conftest.py` of",
-        "the catalog. The built-in providers, platforms, sections, rules and shapes come through the same hooks.",
-        "",
-    ]
+    parts = [MADE + HOOKS_HEAD]
     for name, hook in inspect.getmembers(hookspecs, inspect.isfunction):
         if name.startswith("testlab_"):
             signature = str(inspect.signature(hook)).replace("'", "")

@@ -64,9 +64,7 @@ class Rig:
             Blanking() if blanking else MemoryProvider(), run="r", size=size, image="", changed=lambda slot, at: None
         )
         self.notes = Notes()
-        self.scheduler = PullScheduler(
-            self.pool, self.notes, deadline=time.monotonic() + budget_s, attempts={}
-        )
+        self.scheduler = PullScheduler(self.pool, self.notes, deadline=time.monotonic() + budget_s, attempts={})
         self.pool.start()
         self.lines = [Line(index) for index in range(size)]
         for slot in self.pool.slots:
