@@ -105,6 +105,13 @@ class Pool:
         self._threads.shutdown(wait=False, cancel_futures=True)
         return errors
 
+    def say(self) -> str:
+        """How many slots are in which state, in words."""
+        counts: dict[str, int] = {}
+        for slot in self.slots:
+            counts[slot.state.value] = counts.get(slot.state.value, 0) + 1
+        return ", ".join(f"{count} {state}" for state, count in counts.items())
+
     def time_spent(self) -> Mapping[str, float]:
         """Phase → seconds over all slots."""
         total: dict[str, float] = {}

@@ -15,6 +15,7 @@ from typing import Any
 import pluggy
 
 from pytest_testlab.options import Settings
+from pytest_testlab.planning.forecast import Forecast
 from pytest_testlab.planning.units import Estimates, Unit, make_units, projected_s
 from pytest_testlab.plugins import offers, pick
 from pytest_testlab.pool.pool import Pool, Slot
@@ -43,6 +44,7 @@ class Run:
         self.tests: dict[str, Mapping[str, Any]] = {}
         self.units: list[Unit] = []
         self.results: dict[str, Mapping[str, Any]] = {}
+        self.forecast = Forecast({})
         self.aborted: str | None = None
         """Why the run could not go on: no proven blank target."""
         self.say = ""
@@ -92,6 +94,7 @@ class Run:
         self.tests = {test["test"]: test for test in tests}
         kinds = {name: f"{test['suite']}/{test['stage']}" for name, test in self.tests.items()}
         self.units = make_units(collection, kinds, self.estimates)
+        self.forecast = Forecast({name: self.estimates.of(name, kind) for name, kind in kinds.items()})
         projection = projected_s(self.units, self.settings.pool) if self.estimates.by_test else None
         planned = [events.PlannedTest(**test) for test in tests]
         self.note(events.collected(planned, selection=selection(self.tests), projected_s=projection))
@@ -101,6 +104,7 @@ class Run:
     def took(self, result: Mapping[str, Any]) -> None:
         """Count a result; it is on a journal's disk already."""
         self.results[result["test"]] = result
+        self.forecast.took(result["test"])
         self.recorder.poke()
 
     def finish(self, exit_code: int, state: str) -> list[str]:

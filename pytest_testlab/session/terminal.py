@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_testlab.distribution import private
+from pytest_testlab.session.statusline import StatusLine
 
 if TYPE_CHECKING:
     from pytest_testlab.session.run import Run
@@ -25,6 +26,13 @@ SIGNS = {
 }
 WORDS = {"not_run": "not run", "error": "infrastructure error"}
 SHOWN_FAILURES = 20
+NAME_WIDTH = 32
+WHERE_TO_LOOK = "look at: "
+"""How the line of a headline begins that says what to do next."""
+PYTESTS_SUMMARY = "fE"
+"""What pytest lists at the end unless told otherwise; the lab's own summary says it better."""
+UNBOUNDED = 300
+"""Characters of a remark where no terminal would wrap it."""
 
 
 def human(seconds: float) -> str:
@@ -38,16 +46,19 @@ def human(seconds: float) -> str:
 
 
 class Progress:
-    """A line for each test that ends, with how much is left; under `-q` and `-v`, pytest's own letters and lines."""
+    """A line for each test that ends, and one for what runs; under `-q` and `-v`, pytest's own letters and lines."""
 
     def __init__(self, config: pytest.Config, run: Run) -> None:
         self._run = run
         self._verbose = config.option.verbose
         self._reporter: Any = config.pluginmanager.getplugin("terminalreporter")
-        self._started = time.monotonic()
         self._fancy = _fancy(self._reporter)
+        self._running: dict[str, float] = {}
+        self._status = StatusLine(getattr(self._reporter, "_tw", None), self._now)
         if self._reporter is not None and not self._verbose:
             private.only_our_lines(self._reporter)
+            if config.option.reportchars == PYTESTS_SUMMARY:
+                self._reporter.reportchars = self._reporter.reportchars.translate(dict.fromkeys(map(ord, "fE")))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
@@ -58,28 +69,47 @@ class Progress:
         status = result["status"]
         return status, SIGNS[status][1] if self._verbose < 0 else "", status.upper()
 
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Show what runs for as long as tests run; not under --pdb, which needs the terminal for itself."""
+        if not self._verbose and not session.config.option.usepdb and StatusLine.fits(self._reporter):
+            self._status.start()
+        try:
+            return (yield)
+        finally:
+            self._status.stop()
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Remember what runs, and since when."""
+        self._running[nodeid] = time.monotonic()
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        """Forget it."""
+        self._running.pop(nodeid, None)
+
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Print the line."""
+        """Print the line of a test that has ended."""
         result = getattr(report, "testlab", None)
         if result is not None and not self._verbose and self._reporter is not None:
-            self._line(result, report.duration)
+            with self._status.aside():
+                self._line(result, report.duration)
 
     def _line(self, result: Mapping[str, Any], seconds: float) -> None:
-        status = result["status"]
-        test = self._run.tests.get(result["test"], {})
-        name = f"{test.get('entry', result['test'])} · {test.get('stage', '')}"
         writer = self._reporter
         writer.ensure_newline()
-        sign, _, colour = self._sign(status)
-        writer.write(f"  {sign} {name:<34.48} ", **colour)
-        writer.write(f"{human(seconds):>10}  ")
-        writer.write(f"{self._remark(result):<44.110}", **colour)
-        writer.line(f"  {self._left()}", light=True)
+        fancy, plain, colour = SIGNS[result["status"]]
+        planned = len(self._run.tests)
+        count = f"{len(self._run.results):>{len(str(planned))}}/{planned}"
+        writer.write(f"  {count}  ", light=True)
+        writer.write(f"{fancy if self._fancy else plain} {self._name(result['test']):<{NAME_WIDTH}}", **colour)
+        writer.write(f"{human(seconds):>11}  ")
+        room = max(20, writer._tw.fullwidth - len(count) - NAME_WIDTH - 20) if writer.isatty else UNBOUNDED
+        writer.line(_shortened(self._remark(result), room), **colour)
 
-    def _sign(self, status: str) -> tuple[str, str, dict[str, bool]]:
-        fancy, plain, colour = SIGNS[status]
-        return (fancy if self._fancy else plain), plain, colour
+    def _name(self, test: str) -> str:
+        known = self._run.tests.get(test)
+        return _shortened(f"{known['entry']} · {known['stage']}" if known else test, NAME_WIDTH)
 
     def _remark(self, result: Mapping[str, Any]) -> str:
         if result["status"] == "passed":
@@ -87,25 +117,19 @@ class Progress:
         headline = result["headline"]
         return str(headline[0] if headline else result["reason"] or result["status"])
 
-    def _left(self) -> str:
-        done, planned = len(self._run.results), len(self._run.tests)
-        seconds = remaining_s(self._run, time.monotonic() - self._started)
-        left = f", about {human(seconds)} left" if seconds is not None and done < planned else ""
-        return f"{done}/{planned}{left}"
+    def _now(self) -> str:
+        """What the status line says."""
+        now = time.monotonic()
+        running = [f"{self._name(test)} {human(now - since)}" for test, since in list(self._running.items())]
+        planned = len(self._run.tests)
+        done = f"{len(self._run.results)} of {planned} done" if planned else "collecting"
+        seconds = self._run.forecast.remaining_s
+        left = f"about {human(max(seconds, 1.0))} left" if seconds is not None else ""
+        return "  " + " │ ".join(filter(None, (done, left, ", ".join(running) or self._run.pool.say())))
 
 
-def remaining_s(run: Run, elapsed: float) -> float | None:
-    """Seconds until the end, from what the tests so far took against what they were expected to; None = no idea yet."""
-    if not run.results or not run.tests:
-        return None
-
-    def expected(name: str) -> float:
-        test = run.tests.get(name)
-        return run.estimates.of(name, f"{test['suite']}/{test['stage']}") if test else 0.0
-
-    done = sum(expected(name) for name in run.results)
-    left = sum(expected(name) for name in run.tests if name not in run.results)
-    return elapsed * left / done if done else None
+def _shortened(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def summarize(run: Run, writer: Any) -> None:
@@ -122,9 +146,13 @@ def summarize(run: Run, writer: Any) -> None:
     writer.line("")
     spent = human(run.phases.get("total", run.elapsed))
     writer.line(
-        f"  run {run.id} · {run.settings.pool} targets ({run.settings.provider}) · {spent} · {run.provenance.lane}"
+        f"  run {run.id} · {_targets(run.settings.pool)} ({run.settings.provider}) · {spent} · {run.provenance.lane}"
     )
     writer.line("  testlab diff · testlab why TEST · testlab serve", light=True)
+
+
+def _targets(count: int) -> str:
+    return f"{count} target" + ("s" if count != 1 else "")
 
 
 def _verdict(run: Run, writer: Any, counts: Mapping[str, int], fancy: bool) -> None:
@@ -143,11 +171,14 @@ def _verdict(run: Run, writer: Any, counts: Mapping[str, int], fancy: bool) -> N
 def _failure(run: Run, writer: Any, result: Mapping[str, Any], fancy: bool) -> None:
     fancy_sign, plain, colour = SIGNS[result["status"]]
     test = run.tests.get(result["test"], {})
-    writer.line("")
     name = f"{test.get('entry', result['test'])} · {test.get('stage', '')}"
-    writer.line(f"  {fancy_sign if fancy else plain} {name}", **colour)
-    for line in (result["headline"] or [result["reason"] or ""])[:3]:
-        writer.line(f"      {line}")
+    lines = result["headline"] or [result["reason"] or ""]
+    writer.line("")
+    writer.write(f"  {fancy_sign if fancy else plain} {name}  ", **colour)
+    writer.line(lines[0])
+    for line in lines[1:]:
+        if line.startswith(WHERE_TO_LOOK):
+            writer.line(f"      {line}", light=True)
 
 
 def _fancy(writer: Any) -> bool:

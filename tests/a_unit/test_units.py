@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_testlab.planning.forecast import Forecast
 from pytest_testlab.planning.units import PRIOR_S, Estimates, Unit, longest_first, make_units, projected_s
 
 TESTS = ["a/testlab.toml::install", "a/testlab.toml::check", "b/testlab.toml::install", "t.py::one", "t.py::two"]
@@ -43,3 +44,17 @@ def test_longest_first_is_stable() -> None:
 def test_projection(pool: int, seconds: float) -> None:
     """The projection is the makespan of longest-first pulling."""
     assert projected_s([unit("a", 4), unit("b", 3), unit("c", 2), unit("d", 1)], pool) == seconds
+
+
+def test_the_forecast_scales_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of what was expected took ten seconds, so the other half takes ten more; a repeat doesn't count."""
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    forecast = Forecast({"a": 3.0, "b": 1.0, "c": 4.0})
+    assert forecast.remaining_s is None
+    now = 110.0
+    for test in ("a", "b", "b"):
+        forecast.took(test)
+    assert forecast.remaining_s == pytest.approx(10.0)
+    forecast.took("c")
+    assert forecast.remaining_s is None
