@@ -32,8 +32,8 @@ def pytest_configure(config: pytest.Config) -> None:
     ini = {option.name: str(config.getini(option.dest)) for option in OPTIONS}
     try:
         config.stash[SETTINGS] = resolve(flags, ini)
-        from pytest_testlab import session
+        from pytest_testlab.session import configure
 
-        session.configure(config, config.stash[SETTINGS])
+        configure(config, config.stash[SETTINGS])
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None

@@ -23,6 +23,7 @@ from pytest_testlab.recording import events
 from pytest_testlab.recording.folder import RunFolder
 from pytest_testlab.recording.journal import Journal
 from pytest_testlab.recording.recorder import Recorder
+from pytest_testlab.recording.recover import recover
 from pytest_testlab.session.provenance import provenance
 from pytest_testlab.store.embedded import open_store
 from pytest_testlab.store.reads import estimates
@@ -54,6 +55,8 @@ class Run:
         self.provenance = provenance(settings, root=root, provider=settings.provider, platform=self.platform_name)
         self.id = self.provenance.run
         self.store = open_store(settings)
+        self.recovered = recover(self.store.engine, self.store.home)
+        """What killed runs had left on this machine; nobody needs to remember `testlab recover`."""
         self.folder = RunFolder.create(self.store.home, self.id)
         self._writing = threading.Lock()
         self.journal = Journal(self.folder.path, "controller")

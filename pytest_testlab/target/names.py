@@ -202,8 +202,8 @@ async def _exchange(client: Line, line: Line) -> None:
     except HeadError as error:
         raise Refusal(502, f"no HTTP answer: {error}") from error
     finally:
+        line[1].close()  # before any wait: one that is cancelled here would leave the line open
         await _end(upward)
-        line[1].close()
 
 
 async def _answer_head(client: Line, line: Line) -> Head:
@@ -221,8 +221,8 @@ async def _relay(client: Line, line: Line) -> None:
         await _pump(line[0], client[1])
         await upward
     finally:
+        line[1].close()  # before any wait: one that is cancelled here would leave the line open
         await _end(upward)
-        line[1].close()
 
 
 async def _end(task: asyncio.Task[None]) -> None:
