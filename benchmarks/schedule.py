@@ -85,10 +85,11 @@ def makespan(arguments: list[str], folder: Path, environ: dict[str, str]) -> flo
 
 def write_catalog(folder: Path, seconds: Sequence[float]) -> list[str]:
     """An entry a duration; returns the ids of their tests."""
+    folder.mkdir()
     (folder / "pytest.ini").write_text("[pytest]\n")
     for index, value in enumerate(seconds):
         entry = folder / f"e{index:03}"
-        entry.mkdir(parents=True)
+        entry.mkdir()
         (entry / "testlab.toml").write_text(f'[app]\nname = "e{index:03}"\n\n[run]\ncommand = "sleep {value:.4f}"\n')
     return [f"e{index:03}/testlab.toml::install" for index in range(len(seconds))]
 

@@ -139,12 +139,12 @@ class Lab:
         """Decide the attempt's status; returns what pytest is to see."""
         if (why := _cannot_run(attempt.item, state)) is not None:
             attempt.status, attempt.reason = why
-            return pytest.skip.Exception(attempt.reason)
+            return skip(attempt.reason)
         failure = self._stage(attempt, state)
         if isinstance(failure, RequirementMissing):
             state.skipped = self._redactor.redact_text(str(failure))
             attempt.status, attempt.reason = Status.SKIPPED, state.skipped
-            return pytest.skip.Exception(state.skipped)
+            return skip(state.skipped)
         attempt.bundle = self._collect(attempt, state, failure)
         return self._judge(attempt, state, failure)
 
@@ -261,6 +261,11 @@ class Lab:
         )
         self._journal.append(event, blob)
         item.result = outline(event)
+
+
+def skip(reason: str) -> BaseException:
+    """What makes pytest skip a test, shown at the test's own place."""
+    return pytest.skip.Exception(reason, _use_item_location=True)
 
 
 def outline(event: Mapping[str, Any]) -> dict[str, Any]:

@@ -266,8 +266,9 @@ class PullScheduler:
         worker.node.shutdown()
 
     def _end_if_nobody_is_left(self) -> None:
-        if all(slot.state is SlotState.LOST for slot in self._pool.slots):
-            reasons = sorted({slot.say for slot in self._pool.slots})
+        out = (SlotState.LOST, SlotState.GONE)
+        if self._pending and all(slot.state in out for slot in self._pool.slots):
+            reasons = sorted({slot.say for slot in self._pool.slots if slot.say})
             self.end("no target is left: " + "; ".join(reasons))
 
 

@@ -16,7 +16,7 @@ from pytest_testlab.protocols import Provider
 
 
 class SlotState(StrEnum):
-    """Where a slot stands; only a `ready` one holds a server that was proven blank."""
+    """Where a slot stands; only a `ready` one holds a server that was proven blank, a `gone` one holds none."""
 
     PROVISIONING = "provisioning"
     READY = "ready"
@@ -62,9 +62,12 @@ class Pool:
         self._closing = False
         self._turn = threading.Condition()
 
-    def start(self) -> None:
-        """Begin to provision every slot."""
+    def start(self, units: int) -> None:
+        """Begin to provision; slots beyond the number of units would never get one, so they stay empty."""
         for slot in self.slots:
+            if slot.index >= units:
+                self._move(slot, SlotState.GONE)
+                continue
             self._move(slot, SlotState.PROVISIONING)
             self._submit(slot, "provision", self._provision)
 

@@ -101,7 +101,7 @@ class Run:
         projection = projected_s(self.units, self.settings.pool) if self.estimates.by_test else None
         planned = [events.PlannedTest(**test) for test in tests]
         self.note(events.collected(planned, selection=selection(self.tests), projected_s=projection))
-        self.pool.start()
+        self.pool.start(len(self.units))
         return self.units
 
     def took(self, result: Mapping[str, Any]) -> None:

@@ -45,7 +45,7 @@ def test_slots_become_ready_and_go() -> None:
     """Each slot gets a server of its own, and all are given back."""
     provider = MemoryProvider()
     pool, moves = pool_of(provider)
-    pool.start()
+    pool.start(len(pool.slots))
     names = {pool.wait_ready(slot, 5).name for slot in pool.slots}
     assert len(names) == 2
     assert pool.close() == []
@@ -60,7 +60,7 @@ def test_slots_become_ready_and_go() -> None:
 def test_a_refused_slot_is_lost_with_its_reason() -> None:
     """The reason of the provider is what the run is told; the other slot is ready all the same."""
     pool, _ = pool_of(Flaky(1))
-    pool.start()
+    pool.start(len(pool.slots))
     pool.wait_ready(pool.slots[0], 5)
     with pytest.raises(InfraError, match="no capacity for slot 1"):
         pool.wait_ready(pool.slots[1], 5)
@@ -71,7 +71,7 @@ def test_what_cannot_be_blanked_is_lost() -> None:
     """A used server is never handed over as blank, and it is destroyed in the end."""
     provider = Flaky()
     pool, _ = pool_of(provider, 1)
-    pool.start()
+    pool.start(len(pool.slots))
     pool.wait_ready(pool.slots[0], 5)
     pool.blank(pool.slots[0])
     with pytest.raises(InfraError, match="still has files of ours"):
@@ -83,8 +83,19 @@ def test_what_cannot_be_blanked_is_lost() -> None:
 def test_a_blanking_is_a_new_epoch() -> None:
     """What was handed out before no longer counts."""
     pool, _ = pool_of(MemoryProvider(), 1)
-    pool.start()
+    pool.start(len(pool.slots))
     before = pool.wait_ready(pool.slots[0], 5).epoch
     pool.blank(pool.slots[0])
     assert pool.wait_ready(pool.slots[0], 5).epoch == before + 1
+    pool.close()
+
+
+def test_no_more_servers_than_units() -> None:
+    """A slot that would never get a unit costs nothing."""
+    provider = MemoryProvider()
+    pool, _ = pool_of(provider, 4)
+    pool.start(1)
+    pool.wait_ready(pool.slots[0], 5)
+    assert len(list(provider.owned())) == 1
+    assert [slot.state for slot in pool.slots[1:]] == [SlotState.GONE] * 3
     pool.close()

@@ -65,7 +65,7 @@ class Rig:
         )
         self.notes = Notes()
         self.scheduler = PullScheduler(self.pool, self.notes, deadline=time.monotonic() + budget_s, attempts={})
-        self.pool.start()
+        self.pool.start(size)
         self.lines = [Line(index) for index in range(size)]
         for slot in self.pool.slots:
             self.pool.wait_ready(slot, 5)

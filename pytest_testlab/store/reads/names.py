@@ -18,11 +18,12 @@ def nearest_runs(connection: sa.Connection, name: str, *, limit: int = 3) -> lis
 
 
 def nearest_tests(connection: sa.Connection, name: str, *, limit: int = 3) -> list[str]:
-    """The tests whose names hold `name`, or come nearest to it."""
-    statement = sa.text("SELECT name FROM test ORDER BY name LIMIT :limit")
-    known = list(connection.scalars(statement, {"limit": CANDIDATES}))
+    """The tests whose names hold `name`, or come nearest to it, or whose entries' names do."""
+    statement = sa.text("SELECT name, entry FROM test ORDER BY name LIMIT :limit")
+    known = {row.name: row.entry for row in connection.execute(statement, {"limit": CANDIDATES})}
     holding = [test for test in known if name.lower() in test.lower()]
-    return holding[:limit] or _close(name, known, limit)
+    entries = _close(name.partition("::")[0], sorted(set(known.values())), limit)
+    return holding[:limit] or entries or _close(name, list(known), limit)
 
 
 def _close(name: str, known: list[str], limit: int) -> list[str]:

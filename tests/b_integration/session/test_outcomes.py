@@ -126,3 +126,17 @@ def test_expected_failures(lab: LabSession, expected: str, text: str, statuses: 
     lab.entry("alpha", f'[app]\nname = "alpha"\nexpects-failure = "{expected}"\n\n{text}')
     assert lab.run().ret == code
     assert lab.statuses() == {"alpha::install": statuses[0], "alpha::check": statuses[1]}
+
+
+@pytest.mark.parametrize("pool", [1, 2])
+def test_nothing_selected_is_pytests_own_exit_code(lab: LabSession, pool: int) -> None:
+    """A selection that fits nothing is exit code 5, as ever, and no reason to abort."""
+    lab.entry("alpha")
+    assert lab.run("-k", "nobody", pool=pool).ret == 5
+
+
+def test_more_targets_than_units(lab: LabSession) -> None:
+    """Servers that nothing would run on are not asked for."""
+    lab.entry("alpha")
+    assert lab.run(pool=3).ret == 0
+    assert lab.statuses() == {"alpha::install": "passed", "alpha::check": "passed"}
