@@ -152,6 +152,7 @@ class DiffItem:
     """Still failing, for another cause than before."""
     priority: str = "P1"
     owner: str | None = None
+    entry: str = ""
     reason: str | None = None
     """Why it was skipped, blocked or shed."""
 

@@ -63,7 +63,7 @@ def _teach_templates(app: Flask) -> None:
         counted=lambda count, one, many=None: words.counted(count, one, many),
         telling=words.telling,
         target_name=words.target_name,
-        test_name=words.test_name,
+        test_name=words.name_of,
         in_order=words.in_order,
         label=statuses.label,
         plain=plain,

@@ -71,13 +71,15 @@ def _item(result: sa.Row[Any]) -> DiffItem:
         priority=result.priority,
         owner=result.owner,
         reason=result.reason,
+        entry=result.entry,
     )
 
 
 # Statuses as literals, so that the indices serve: 1 passed, 2 failed, 6 flaky. OFFSET 0 keeps the look at the earlier
 # failure a look-up for the few that need it: joined, it is taken for a scan of all history.
 _DIFF = sa.text("""
-    SELECT test.name AS test, test.priority, test.owner, result.status, result.failure_class, headline.text AS headline,
+    SELECT test.name AS test, test.entry, test.priority, test.owner, result.status, result.failure_class,
+           headline.text AS headline,
            headline.fingerprint, tried.reason,
            previous.status AS previous_status, before.failure_class AS previous_class,
            earlier.fingerprint AS previous_fingerprint, streak.runs AS streak, first.started_at AS since
@@ -135,7 +137,7 @@ def _missing(connection: sa.Connection, row: sa.Row[Any]) -> list[DiffItem]:
             WHERE lane_id = :lane AND id < :run AND state = 'finished' AND selection = :selection
             ORDER BY id DESC LIMIT 1
         )
-        SELECT test.name AS test, test.priority, test.owner, result.status, result.failure_class
+        SELECT test.name AS test, test.entry, test.priority, test.owner, result.status, result.failure_class
         FROM last_complete
         JOIN run_plan AS was ON was.run_id = last_complete.id
         JOIN run_plan AS is_now ON is_now.run_id = :run
@@ -153,6 +155,7 @@ def _missing(connection: sa.Connection, row: sa.Row[Any]) -> list[DiffItem]:
             headline=(),
             priority=test.priority,
             owner=test.owner,
+            entry=test.entry,
         )
         for test in found
     ]

@@ -22,12 +22,12 @@ class TestName:
     path: str
 
 
-def test_name(test: str) -> TestName:
-    """`examples/apps/radicale/testlab.toml::install` → radicale, install, examples/apps/radicale."""
+def name_of(test: str, entry: str = "") -> TestName:
+    """`apps/cal/testlab.toml::install` of the entry radicale → radicale, install, apps/cal; cal where none is known."""
     file, _, name = test.partition("::")
     path = PurePosixPath(file)
     if path.name == ENTRY_FILE:
-        return TestName(title=path.parent.name or file, stage=name, path=str(path.parent))
+        return TestName(title=entry or path.parent.name or file, stage=name, path=str(path.parent))
     return TestName(title=name or file, stage="", path=file)
 
 
@@ -51,7 +51,7 @@ def common_folder(tests: Iterable[str]) -> str:
 
     What every line of a list would repeat needs no place in it.
     """
-    paths = {test_name(test).path for test in tests}
+    paths = {name_of(test).path for test in tests}
     folder = os.path.commonpath(paths) if len(paths) > 1 and not any(map(os.path.isabs, paths)) else ""
     return f"{folder}/" if folder else ""
 

@@ -325,7 +325,7 @@ def test_sizes(count: int, text: str) -> None:
 )
 def test_names(test: str, parts: tuple[str, str, str]) -> None:
     """An entry is called by its folder, any other test by its own name."""
-    name = words.test_name(test)
+    name = words.name_of(test)
     assert (name.title, name.stage, name.path) == parts
 
 
