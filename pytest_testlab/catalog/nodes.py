@@ -122,7 +122,7 @@ class EntryItem(pytest.Item):
 
     def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
         """Where it comes from, for people."""
-        return self.path, None, f"{self.entry.name}::{self.name}"
+        return self.path, 0, f"{self.entry.name}::{self.name}"
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:  # type: ignore[override]
         """A failure is shown as its headline; only a fault of the lab's own shows a traceback."""

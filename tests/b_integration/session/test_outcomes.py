@@ -67,22 +67,26 @@ def test_the_junit_file(lab: LabSession) -> None:
     assert any(text.startswith(("build-failure", "[gw")) and "exit code 3" in text for text in texts)
 
 
-def test_last_failed(lab: LabSession) -> None:
+@pytest.mark.parametrize("pool", [1, 2])
+def test_last_failed(lab: LabSession, pool: int) -> None:
     """--lf runs just what failed; a failed check is installed first, because it needs its app."""
     fill(lab)
-    lab.run()
-    result = lab.run("--lf")
+    lab.run(pool=pool)
+    result = lab.run("--lf", pool=pool)
     result.stdout.fnmatch_lines(["*= 2 failed in *"])
     assert lab.statuses() == {"beta::install": "failed", "gamma::check": "failed"}
 
 
-def test_stop_at_the_first_failure(lab: LabSession) -> None:
+@pytest.mark.parametrize("pool", [1, 2])
+def test_stop_at_the_first_failure(lab: LabSession, pool: int) -> None:
     """-x stops, and what was never run is said to be so."""
-    fill(lab)
-    assert lab.run("-x").ret in (1, 2)
+    lab.entry("beta", BROKEN_BUILD)
+    for number in range(6):
+        lab.entry(f"later-{number}", '[run]\ncommand = "sleep 0.5"\n')
+    assert lab.run("-x", pool=pool).ret in (1, 2)
     statuses = lab.statuses()
     assert statuses["beta::install"] == "failed"
-    assert statuses["gamma::install"] == "not_run"
+    assert list(statuses.values()).count("not_run") >= 4
 
 
 def test_quiet_prints_letters(lab: LabSession) -> None:
