@@ -109,7 +109,7 @@ def session(arguments: list[str], folder: Path, environ: dict[str, str], seconds
 
 
 def write_catalog(folder: Path, night: str, seconds: Sequence[float]) -> list[str]:
-    """An entry a duration, its name the night's own, so that no other night's history counts; returns the tests' ids."""
+    """An entry a duration, named by the night, so that no other night's history counts; returns the tests' ids."""
     folder.mkdir()
     (folder / "pytest.ini").write_text("[pytest]\n")
     names = [f"n{night}-{index:03}" for index in range(len(seconds))]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,7 +33,7 @@ from pytest_testlab.errors import (
     StageFailure,
     TestlabError,
 )
-from pytest_testlab.model import Bundle, FailureClass, Section, Server, Status
+from pytest_testlab.model import Bundle, Deployment, FailureClass, Section, Server, Status
 from pytest_testlab.protocols import Platform, Provider, Target
 from pytest_testlab.recording import events
 from pytest_testlab.recording.journal import Journal
@@ -138,15 +139,20 @@ class Lab:
     def _outcome(self, attempt: Attempt, state: UnitState) -> BaseException | None:
         """Decide the attempt's status; returns what pytest is to see."""
         if (why := _cannot_run(attempt.item, state)) is not None:
-            attempt.status, attempt.reason = why
-            return skip(attempt.reason)
+            return self._skip(attempt, *why)
         failure = self._stage(attempt, state)
         if isinstance(failure, RequirementMissing):
             state.skipped = self._redactor.redact_text(str(failure))
-            attempt.status, attempt.reason = Status.SKIPPED, state.skipped
-            return skip(state.skipped)
+            return self._skip(attempt, Status.SKIPPED, state.skipped)
         attempt.bundle = self._collect(attempt, state, failure)
         return self._judge(attempt, state, failure)
+
+    def _skip(self, attempt: Attempt, status: Status, reason: str) -> BaseException:
+        """A test that didn't run has a bundle too: why it didn't, which is all that there is to keep."""
+        attempt.status, attempt.reason = status, reason
+        attempt.observe.write("reason", reason + "\n")
+        attempt.bundle = self._bundle(attempt, None, self._with_own_record([], attempt), self._redactor)
+        return skip(reason)
 
     def _stage(self, attempt: Attempt, state: UnitState) -> TestlabError | None:
         item = attempt.item
@@ -156,6 +162,7 @@ class Lab:
         except (StageFailure, InfraError, RequirementMissing) as failure:
             return failure
         except Exception as error:  # noqa: BLE001 - a fault of the lab's own must not pass for one of the app
+            attempt.observe.write("lab", traceback.format_exc())
             fault = InfraError(f"the lab itself failed: {type(error).__name__}: {error}")
             fault.__cause__ = error
             return fault
@@ -196,12 +203,17 @@ class Lab:
 
     def _collect(self, attempt: Attempt, state: UnitState, failure: TestlabError | None) -> Bundle:
         deployment = state.deployment
-        raw = collect(self.target, self._sections(attempt, state), deadline_s=COLLECT_WITHIN_S)
+        raw = collect(self.target, self._sections(deployment), deadline_s=COLLECT_WITHIN_S)
         raw = self._with_own_record(raw, attempt)
         if isinstance(failure, BuildFailed | DeadlinePassed | DeployFailed):
             raw += self._ask_the_network(raw)
         known = deployment.secret_values | deployment.app.secret_values if deployment is not None else frozenset()
         redactor = Redactor(self._known | known, self._shapes) if known else self._redactor
+        return self._bundle(attempt, failure, raw, redactor)
+
+    def _bundle(
+        self, attempt: Attempt, failure: TestlabError | None, raw: Sequence[RawSection], redactor: Redactor
+    ) -> Bundle:
         entry = attempt.item.entry
         return diagnose(
             entry=entry.name,
@@ -218,13 +230,16 @@ class Lab:
         hosts = [host for section in raw if section.name == "build" for host in suspect_hosts(section.text)]
         return collect(self.target, [network_probe(hosts)], deadline_s=COLLECT_WITHIN_S) if hosts else []
 
-    def _sections(self, attempt: Attempt, state: UnitState) -> list[Section]:
-        sections = [] if state.deployment is None else self._platform.sections(self.target, state.deployment)
-        if state.deployment is not None:
-            sections.append(self._platform.probe(self.target, state.deployment))
-        for more in self._hooks.hook.testlab_sections(target=self.target, deployment=state.deployment):
-            sections += more or ()
-        return sections
+    def _sections(self, deployment: Deployment | None) -> list[Section]:
+        sections = [] if deployment is None else self._platform.sections(self.target, deployment)
+        if deployment is not None:
+            sections.append(self._platform.probe(self.target, deployment))
+        try:
+            offered = self._hooks.hook.testlab_sections(target=self.target, deployment=deployment)
+            return sections + [section for more in offered for section in more or ()]
+        except Exception as error:  # noqa: BLE001 - a plugin that is broken must not cost a bundle its other sections
+            why = f"a plugin's testlab_sections failed: {type(error).__name__}: {error}"
+            return [*sections, Section(name="plugins", source="testlab_sections", absent=why)]
 
     def _with_own_record(self, raw: Sequence[RawSection], attempt: Attempt) -> list[RawSection]:
         """Add what the lab itself took down, in place of sections that the target couldn't give any more."""

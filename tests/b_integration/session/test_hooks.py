@@ -88,3 +88,32 @@ def test_the_end_of_a_run(lab: LabSession) -> None:
     lab.run(pool=2)
     told = (lab.pytester.path / "finished.json").read_text()
     assert told == f'["{lab.latest().run}", "finished", {{"passed": 2}}]'
+
+
+def test_a_broken_plugin_costs_no_other_section(lab: LabSession, store: StoreHandle) -> None:
+    """What a plugin raises while sections are gathered is said in the bundle, and the rest is kept."""
+    lab.entry("alpha")
+    lab.conftest(
+        """
+        from pytest_testlab.hookspecs import hookimpl
+
+        @hookimpl
+        def testlab_sections(target, deployment):
+            raise ValueError("no moon tonight")
+        """
+    )
+    assert lab.run().ret == 0
+    with store.engine.connect() as connection:
+        found = attempts.attempt(connection, "latest", "alpha/testlab.toml::install")
+    assert found is not None
+    absent = {part.name: part.absent for part in found.sections}
+    assert absent["plugins"] == "a plugin's testlab_sections failed: ValueError: no moon tonight"
+    assert absent["app"] is None
+
+
+def test_a_blocked_test_has_a_bundle(lab: LabSession, store: StoreHandle) -> None:
+    """It says why the test didn't run."""
+    lab.entry("alpha", '[build]\ncommands = ["exit 3"]\n[run]\ncommand = "true"\n[[checks]]\ncommand = "true"\n')
+    lab.run()
+    text = section(store, "alpha/testlab.toml::check", "reason")
+    assert text == b"blocked: install failed (build-failure)\n"
