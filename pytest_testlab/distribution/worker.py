@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import queue
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import pytest
@@ -31,6 +31,15 @@ class WorkerLoop:
             "testlab_describe": self._describe,
             "testlab_run": self._run,
         }
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Pass on what pytest has to say of a path or a test that isn't there: nobody sees a worker's own terminal."""
+        try:
+            return (yield)
+        except pytest.UsageError as error:
+            private.send(private.interactor(session.config), "refused", say="\n".join(map(str, error.args)))
+            raise
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:

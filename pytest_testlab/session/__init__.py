@@ -32,6 +32,7 @@ def _configure_worker(config: pytest.Config, settings: Settings) -> None:
 def _configure_controller(config: pytest.Config, settings: Settings) -> None:
     from pytest_testlab.catalog.secrets import harvest_environ
 
+    _refuse_workers_of_others(config)
     secrets = harvest_environ(os.environ)
     for option in OPTIONS:
         if option.secret:
@@ -52,7 +53,14 @@ def _configure_controller(config: pytest.Config, settings: Settings) -> None:
 def _refuse_what_cannot_be_distributed(config: pytest.Config) -> None:
     if not config.pluginmanager.hasplugin("xdist"):
         raise UsageError("--testlab-pool above 1 needs pytest-xdist: take `-p no:xdist` away, or use --testlab-pool 1")
-    if config.option.usepdb:
+    if getattr(config.option, "usepdb", False):
         raise UsageError("--pdb needs the tests in this process: use it with --testlab-pool 1")
-    if config.option.numprocesses or config.option.tx:
-        raise UsageError("-n and --tx don't go with --testlab-pool: a worker is started for each target")
+
+
+def _refuse_workers_of_others(config: pytest.Config) -> None:
+    """Also with one target: a worker that the lab didn't start has no slot, and so no target."""
+    if getattr(config.option, "numprocesses", None) or getattr(config.option, "tx", None):
+        raise UsageError(
+            "-n and --tx don't go with --testlab-pool, which starts a worker for each target: leave them out, "
+            "or add -n 0 where the ini file has them"
+        )

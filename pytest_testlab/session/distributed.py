@@ -82,6 +82,9 @@ class Distributed(Controller):
         """Something that a worker or the pool had to say; on xdist's event loop."""
         getattr(self, f"_on_{kind}")(**fields)
 
+    def _on_refused(self, node: Any, say: str) -> None:
+        raise pytest.UsageError(say)
+
     def _on_digest(self, node: Any, digest: str) -> None:
         self._digest = self._digest or digest
         if digest != self._digest:

@@ -50,7 +50,8 @@ class Progress:
 
     def __init__(self, config: pytest.Config, run: Run) -> None:
         self._run = run
-        self._verbose = config.option.verbose
+        self._verbose: int = getattr(config.option, "verbose", 0)
+        """Not there under `-p no:terminal`."""
         self._reporter: Any = config.pluginmanager.getplugin("terminalreporter")
         self._fancy = _fancy(self._reporter)
         self._running: dict[str, float] = {}
@@ -72,7 +73,7 @@ class Progress:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         """Show what runs for as long as tests run; not under --pdb, which needs the terminal for itself."""
-        if not self._verbose and not session.config.option.usepdb and StatusLine.fits(self._reporter):
+        if not self._verbose and StatusLine.fits(self._reporter) and not session.config.getoption("usepdb", False):
             self._status.start()
         try:
             return (yield)

@@ -150,6 +150,35 @@ def test_unknown_names_get_the_nearest(lab: LabSession) -> None:
     result.stderr.fnmatch_lines(["ERROR: no provider is called 'memori'; did you mean memory?"])
 
 
+@pytest.mark.parametrize("pool", [1, 2])
+@pytest.mark.parametrize("wrong", ["nowhere", "alpha/testlab.toml::nothing"])
+def test_what_is_not_there_is_a_usage_error(lab: LabSession, pool: int, wrong: str) -> None:
+    """A path or a test that doesn't exist is named in one line, with one target and with several."""
+    lab.entry("alpha")
+    result = lab.run(wrong, pool=pool)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines([f"ERROR:*not found: *{wrong}*"])
+    result.stdout.no_fnmatch_line("*INTERNALERROR*")
+
+
+@pytest.mark.parametrize("pool", [1, 2])
+def test_workers_of_somebody_else_are_refused(lab: LabSession, pool: int) -> None:
+    """-n is a usage error with any number of targets, and -n 0 takes back what an ini file asks for."""
+    lab.entry("alpha")
+    result = lab.run("-n", "2", pool=pool)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["ERROR: -n and --tx don't go with --testlab-pool*"])
+    assert lab.run("-n", "2", "-n", "0", pool=pool).ret == 0
+
+
+@pytest.mark.parametrize("pool", [1, 2])
+def test_without_a_terminal(lab: LabSession, pool: int) -> None:
+    """Everything runs and is kept where pytest's terminal is turned off."""
+    lab.entry("alpha")
+    assert lab.run("-p", "no:terminal", pool=pool).ret == 0
+    assert lab.statuses() == {"alpha::install": "passed", "alpha::check": "passed"}
+
+
 def test_collecting_writes_nothing(lab: LabSession) -> None:
     """--co leaves no run."""
     lab.entry("alpha")
