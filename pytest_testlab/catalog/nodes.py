@@ -213,14 +213,24 @@ class CatalogPlugin:
         return suite_fits and (self._priorities is None or entry.priority.value in self._priorities)
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Attach what came of a test; an infrastructure fault is an error to pytest and not a failure."""
         report = yield
+        if isinstance(item, EntryItem) and report.when != "call" and call.excinfo is not None:
+            _shorten(report, call.excinfo.value)
         if isinstance(item, EntryItem) and report.when == "call" and item.result is not None:
             report.testlab = item.result  # type: ignore[attr-defined]
             if item.result["status"] == "error":
                 report.when = "setup"
         return report
+
+
+def _shorten(report: pytest.TestReport, error: BaseException) -> None:
+    """What the lab raises on purpose before or after a test is said in a line; pytest would show a traceback."""
+    if isinstance(error, TestlabError):
+        report.longrepr = f"{type(error).__name__}: {error}"
 
 
 def describe(items: list[pytest.Item]) -> list[dict[str, Any]]:

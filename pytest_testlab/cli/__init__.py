@@ -7,16 +7,25 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from typing import NoReturn
 
 from pytest_testlab.errors import UsageError
 from pytest_testlab.plugins import nearest, plugin_manager
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as every other mistake of a user is said; commands' own parsers are such too."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise `UsageError`."""
+        raise UsageError(f"{message}; see {self.prog} --help")
 
 
 def build_parser() -> tuple[argparse.ArgumentParser, list[str]]:
     """The parser with every command, and the commands' names; raises `UsageError` for a broken plugin."""
     from pytest_testlab.cli import db, diff, doctor, recover, run, runs, why
 
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="testlab", description="Reads, runs and mends what pytest-testlab keeps: runs, bundles, servers."
     )
     parser.add_argument("--version", action="version", version=f"testlab {version('pytest-testlab')}")

@@ -28,6 +28,8 @@ STATUS_COLOUR = {
     "shed": "dim",
     "not_run": "dim",
 }
+MOST = 32_767
+"""The largest number of an attempt, and more than anybody wants listed."""
 _CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b.|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -35,6 +37,13 @@ def reading(parser: argparse.ArgumentParser) -> None:
     """Add what every command that reads the store takes."""
     parser.add_argument("--db", metavar="URL", help="the store; default: TESTLAB_DATABASE_URL, else embedded")
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
+
+
+def count(text: str) -> int:
+    """A number of a command line from 1 to what the store can count."""
+    if not text.isdecimal() or not 1 <= int(text) <= MOST:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {MOST}")
+    return int(text)
 
 
 def settings_of(args: argparse.Namespace) -> Settings:

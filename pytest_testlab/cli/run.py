@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-
-import pytest
+import os
+import sys
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -19,8 +19,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def handle(args: argparse.Namespace) -> int:
-    """Start the session; returns pytest's exit code."""
+    """Become that session; never returns.
+
+    In this very process pytest would find the lab imported already, and warn of it: too late to rewrite its asserts.
+    """
     arguments = list(args.rest)
     if not any(argument.startswith("--testlab-") for argument in arguments):
         arguments += ["--testlab-pool", "1"]
-    return int(pytest.main(arguments))
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "pytest", *arguments])

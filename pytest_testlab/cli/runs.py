@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 from typing import Any
 
-from pytest_testlab.cli._common import STATUS_COLOUR, connection, local, paint, print_json, reading
+from pytest_testlab.cli._common import STATUS_COLOUR, connection, count, local, paint, print_json, reading
 from pytest_testlab.store.views import RunView
 
 
@@ -14,7 +14,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
     parser = commands.add_parser("runs", help="list the runs, newest first")
     reading(parser)
-    parser.add_argument("--limit", type=int, default=20, metavar="N", help="how many at most (default 20)")
+    parser.add_argument("--limit", type=count, default=20, metavar="N", help="how many at most (default 20)")
     parser.add_argument("--mode", choices=("cli", "nightly"), help="only runs of this mode")
     parser.set_defaults(handler=handle)
 

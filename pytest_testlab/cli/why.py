@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from pytest_testlab.cli._common import connection, harmless, paint, print_json, reading, status, unknown_run
+from pytest_testlab.cli._common import connection, count, harmless, paint, print_json, reading, status, unknown_run
 from pytest_testlab.errors import UsageError
 from pytest_testlab.store.views import AttemptView
 
@@ -19,7 +19,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     reading(parser)
     parser.add_argument("test", metavar="TEST", help="a test's id, or a part of it that only one test has")
     parser.add_argument("--run", metavar="RUN", help="in this run; default: the latest that has it")
-    parser.add_argument("--attempt", type=int, metavar="N", help="this attempt; default: the last")
+    parser.add_argument("--attempt", type=count, metavar="N", help="this attempt; default: the last")
     parser.add_argument("--section", metavar="NAME", help="print this section of the bundle")
     parser.set_defaults(handler=handle)
 

@@ -19,7 +19,8 @@ def headline(evidence: Evidence, verdict: Verdict, mask: Callable[[str], str] = 
 
     `mask` hides secrets; it sees each line whole, before the line is shortened, so that none slips through by halves.
     """
-    lines = [f"{verdict.failure_class}: {verdict.say}", f"rule: {verdict.rule}"]
+    head = [f"{verdict.failure_class}: {verdict.say}", f"rule: {verdict.rule}"]
+    lines: list[str] = []
     failure = str(evidence.failure)
     if failure not in verdict.say and not isinstance(evidence.failure, BuildFailed):
         lines.append(f"failed at: {failure}")
@@ -27,13 +28,21 @@ def headline(evidence: Evidence, verdict: Verdict, mask: Callable[[str], str] = 
     facts = [line for line in fact_lines(evidence) if line not in lines]
     hint = [f"look at: {_hint(evidence, verdict)}"]
     gaps = [f"missing: {what}: {why}" for what, why in evidence.missing.items() if what in _NEEDED][:1]
-    room = MAX_LINES - len(lines) - len(hint) - len(gaps)
+    room = MAX_LINES - len(head) - len(lines) - len(hint) - len(gaps)
     logs = telling_lines(evidence.sections, verdict.failure_class, most=min(5, max(2, room - min(len(facts), 3))))
     lines += facts[: max(0, room - len(logs))]
-    return tuple(_shown(line, mask) for line in (lines + logs)[: MAX_LINES - len(hint) - len(gaps)] + gaps + hint)
+    body = logs + lines if verdict.failure_class in _TOLD_BY_LOGS else lines + logs
+    return tuple(_shown(line, mask) for line in (head + body)[: MAX_LINES - len(hint) - len(gaps)] + gaps + hint)
 
 
 _NEEDED = ("proxy-probe",)
+_TOLD_BY_LOGS = (
+    FailureClass.BUILD_FAILURE,
+    FailureClass.DEPLOY_FAILURE,
+    FailureClass.APP_CRASH,
+    FailureClass.APP_ERROR,
+)
+"""What broke there says why by itself; elsewhere the probe's facts come first."""
 
 
 def _shown(line: str, mask: Callable[[str], str]) -> str:

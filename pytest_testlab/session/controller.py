@@ -54,8 +54,13 @@ class Controller:
         if self.opened is None:
             return
         session.exitstatus = self._exit_code(int(exitstatus))
-        state = "aborted" if self.run.aborted else "interrupted" if session.exitstatus == 2 else "finished"
-        self.errors += self.run.finish(int(session.exitstatus), state)
+        self.errors += self.run.finish(int(session.exitstatus), self._state(int(session.exitstatus)))
+
+    def _state(self, exitstatus: int) -> str:
+        """A run that broke off is no night to hold others against."""
+        if self.run.aborted or exitstatus in (pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR):
+            return "aborted"
+        return "interrupted" if exitstatus == pytest.ExitCode.INTERRUPTED else "finished"
 
     def _exit_code(self, exitstatus: int) -> int:
         if self.run.aborted:

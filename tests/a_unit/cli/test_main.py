@@ -19,6 +19,10 @@ def test_every_command_is_there() -> None:
         (["rns"], "testlab: no command is called 'rns'; did you mean runs or run?\n"),
         (["runs", "--colour"], "testlab: runs doesn't know --colour; see testlab runs --help\n"),
         (["runs", "--db", "mysql://x/y"], "testlab: "),
+        (["runs", "--limit", "-1"], "testlab: argument --limit: '-1' is not a number from 1 to "),
+        (["why", "a", "--attempt", "99999"], "testlab: argument --attempt: '99999' is not a number from 1 to "),
+        (["db"], "testlab: the following arguments are required: ACTION; see testlab db --help\n"),
+        ([], "testlab: the following arguments are required: COMMAND; see testlab --help\n"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_2(capsys: pytest.CaptureFixture[str], arguments: list[str], words: str) -> None:

@@ -79,10 +79,10 @@ def test_the_wrong_port_in_full() -> None:
 
 
 def test_a_crash_shows_the_tracebacks_last_line() -> None:
-    """The exception's own words are among the lines, without colours."""
+    """The exception's own words come right after the cause and the rule, without colours."""
     bundle = made(NotReady("/", 60, 502, "status 502"), section("proxy-probe", CRASH), section("app", TRACEBACK))
     assert bundle.headline[0] == "app-crash: radicale's process ended: exit code 1, started once"
-    assert "app: ModuleNotFoundError: No module named 'flask_login'" in bundle.headline
+    assert "app: ModuleNotFoundError: No module named 'flask_login'" in bundle.headline[2:5]
     assert "\x1b" not in "".join(bundle.headline)
 
 

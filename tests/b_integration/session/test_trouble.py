@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 from sessions import LabSession
 
@@ -176,6 +179,49 @@ def test_without_a_terminal(lab: LabSession, pool: int) -> None:
     """Everything runs and is kept where pytest's terminal is turned off."""
     lab.entry("alpha")
     assert lab.run("-p", "no:terminal", pool=pool).ret == 0
+    assert lab.statuses() == {"alpha::install": "passed", "alpha::check": "passed"}
+
+
+@pytest.mark.parametrize("pool", [1, 2])
+def test_an_app_that_can_not_be_removed_is_said_in_a_line(lab: LabSession, pool: int) -> None:
+    """It is an error beside what the tests had found, without a traceback of the lab's own."""
+    lab.entry("alpha")
+    lab.conftest(
+        """
+        from pytest_testlab.errors import InfraError
+        from pytest_testlab.hookspecs import hookimpl
+        from pytest_testlab.testing import MemoryPlatform
+
+        class Sticky(MemoryPlatform):
+            def destroy(self, target, deployment):
+                raise InfraError("it sticks")
+
+        @hookimpl
+        def testlab_platforms():
+            return {"sticky": lambda settings: Sticky()}
+        """
+    )
+    result = lab.run("--testlab-platform", "sticky", pool=pool)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["InfraError: it sticks"])
+    result.stdout.no_fnmatch_line("*raise InfraError*")
+
+
+@pytest.mark.parametrize("pool", [1, 2])
+def test_a_run_that_broke_off_is_aborted(lab: LabSession, pool: int) -> None:
+    """An internal error is no finished run, so that later ones aren't held against it."""
+    lab.entry("alpha")
+    lab.conftest("def pytest_runtest_logstart(nodeid): raise RuntimeError('broken conftest')")
+    assert lab.run(pool=pool).ret == 3
+    assert lab.latest().state == "aborted"
+
+
+def test_testlab_run_is_the_same_session(lab: LabSession) -> None:
+    """Also where every warning is an error."""
+    lab.pytester.makeini("[pytest]\nfilterwarnings = error\n")
+    lab.entry("alpha")
+    command = Path(sys.executable).with_name("testlab")
+    assert lab.pytester.run(command, "run", "--testlab-provider", "memory").ret == 0
     assert lab.statuses() == {"alpha::install": "passed", "alpha::check": "passed"}
 
 
