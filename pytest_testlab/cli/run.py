@@ -26,4 +26,4 @@ def handle(args: argparse.Namespace) -> int:
     arguments = list(args.rest)
     if not any(argument.startswith("--testlab-") for argument in arguments):
         arguments += ["--testlab-pool", "1"]
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "pytest", *arguments])
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "pytest", *arguments])  # noqa: S606  no shell

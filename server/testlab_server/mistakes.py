@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable
 
 from flask import Flask, render_template
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 from werkzeug.exceptions import HTTPException, NotFound
 
 from pytest_testlab.errors import UsageError
@@ -31,6 +31,10 @@ def install(app: Flask) -> None:
     @app.errorhandler(UsageError)
     def usage(error: UsageError) -> tuple[str, int]:
         return _page(404, "Not here", str(error)), 404
+
+    @app.errorhandler(DataError)
+    def nothing_like_it(error: DataError) -> tuple[str, int]:
+        return _page(404, "Not here", "There is no page at this address."), 404
 
     @app.errorhandler(OperationalError)
     def store_away(error: OperationalError) -> tuple[str, int, dict[str, str]]:

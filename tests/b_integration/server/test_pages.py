@@ -221,6 +221,8 @@ def test_unknown_names_get_the_nearest(client: FlaskClient) -> None:
     assert "proxy-probe" in page_of(client, f"/runs/latest/tests/{PROXY.test}/1/proxyprobe", 404)
     assert PROXY.test in page_of(client, f"/tests/{PROXY.test[:-1]}", 404)
     assert "There is no page" in page_of(client, "/nothing", 404)
+    for odd in ("/runs/%00", "/?lane=%00", "/runs?lane=%00"):
+        assert "There is no page" in page_of(client, odd, 404)
 
 
 def test_before_the_first_night(empty_lab: Lab) -> None:
