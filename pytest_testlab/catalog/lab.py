@@ -93,8 +93,17 @@ class Lab:
     def use(self, server: Server) -> Mapping[str, str]:
         """Take a blank server as the target and install the platform; returns the platform's versions.
 
-        Raises `InfraError`.
+        Raises `InfraError`, whatever a plugin's provider or platform raised: it costs a target, and no more.
         """
+        try:
+            return self._use(server)
+        except InfraError:
+            raise
+        except Exception as error:
+            who = f"the provider {self._provider.name} or the platform {self._platform.name}"
+            raise InfraError(f"{who} failed: {type(error).__name__}: {error}") from error
+
+    def _use(self, server: Server) -> Mapping[str, str]:
         if self._target is None or self._server is None or self._server.ssh != server.ssh:
             self.close()
             self._target = self._provider.connect(server)
@@ -231,15 +240,21 @@ class Lab:
         return collect(self.target, [network_probe(hosts)], deadline_s=COLLECT_WITHIN_S) if hosts else []
 
     def _sections(self, deployment: Deployment | None) -> list[Section]:
-        sections = [] if deployment is None else self._platform.sections(self.target, deployment)
-        if deployment is not None:
-            sections.append(self._platform.probe(self.target, deployment))
+        sections = [] if deployment is None else self._of_platform(deployment)
         try:
             offered = self._hooks.hook.testlab_sections(target=self.target, deployment=deployment)
             return sections + [section for more in offered for section in more or ()]
         except Exception as error:  # noqa: BLE001 - a plugin that is broken must not cost a bundle its other sections
             why = f"a plugin's testlab_sections failed: {type(error).__name__}: {error}"
             return [*sections, Section(name="plugins", source="testlab_sections", absent=why)]
+
+    def _of_platform(self, deployment: Deployment) -> list[Section]:
+        try:
+            probe = self._platform.probe(self.target, deployment)
+            return [*self._platform.sections(self.target, deployment), probe]
+        except Exception as error:  # noqa: BLE001 - as above: an outcome without a record would be lost
+            why = f"the platform {self._platform.name} could not say: {type(error).__name__}: {error}"
+            return [Section(name="proxy-probe", source=self._platform.name, absent=why)]
 
     def _with_own_record(self, raw: Sequence[RawSection], attempt: Attempt) -> list[RawSection]:
         """Add what the lab itself took down, in place of sections that the target couldn't give any more."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,6 +35,7 @@ class Controller:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         """Open the run before anything is started or paid for."""
+        _heed_sigterm()
         try:
             self.run = self.opened = Run(self.settings, hooks_of(self.config), root=self.config.rootpath)
         except UsageError as error:
@@ -79,7 +82,15 @@ class Controller:
             terminalreporter.write_line(f"testlab: {error}", red=True)
 
     def pytest_unconfigure(self) -> None:
-        """Let go of the store."""
+        """Let go of the store, and of SIGTERM."""
+        if signal.getsignal(signal.SIGTERM) is signal.default_int_handler:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if self.opened is not None:
             self.opened.release()
             self.opened = None
+
+
+def _heed_sigterm() -> None:
+    """End as by Ctrl-C when the machine or a service manager says so, rather than leave servers to the reaper."""
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -23,7 +23,8 @@ class Distributed(Controller):
 
     scheduler: PullScheduler
     post: Callable[..., None]
-    described = False
+    asked: Any = None
+    """The worker that was asked what its tests are."""
     _digest = ""
     broken_catalog = False
 
@@ -53,8 +54,10 @@ class Distributed(Controller):
         return next(index for index in range(self.settings.pool) if index not in taken)
 
     def pytest_testnodedown(self, node: Any, error: object | None) -> None:
-        """Free the slot of a worker that is gone."""
+        """Free the slot of a worker that is gone; if it took the answer with it, its successor is asked."""
         self._slots.pop(node, None)
+        if node is self.asked and not self.run.tests:
+            self.asked = None
 
     # --- tests --------------------------------------------------------------------------------------------------------
 
@@ -73,8 +76,8 @@ class Distributed(Controller):
         """Ask the first worker that has collected what its tests are; stop if the catalog is broken."""
         if self.broken_catalog and not self.config.option.continue_on_collection_errors:
             private.stop(self.config, "errors during collection")
-        elif not self.described:
-            self.described = True
+        elif self.asked is None:
+            self.asked = node
             self._collection = list(ids)
             node.sendcommand("testlab_describe")
 

@@ -207,6 +207,65 @@ def test_an_app_that_can_not_be_removed_is_said_in_a_line(lab: LabSession, pool:
     result.stdout.no_fnmatch_line("*raise InfraError*")
 
 
+BROKEN_PLATFORM = """
+    from pytest_testlab.hookspecs import hookimpl
+    from pytest_testlab.testing import MemoryPlatform
+
+    class Broken(MemoryPlatform):
+        name = "broken"
+
+        def {method}(self, target, *more):
+            raise RuntimeError("a bug of its own")
+
+    @hookimpl
+    def testlab_platforms():
+        return {{"broken": lambda settings: Broken()}}
+"""
+
+
+@pytest.mark.parametrize("pool", [1, 2])
+def test_a_platform_that_can_not_be_installed_costs_its_targets(lab: LabSession, pool: int) -> None:
+    """A plugin's own error means that there is no target, with its words, and is no error inside the lab."""
+    lab.entry("alpha")
+    lab.conftest(BROKEN_PLATFORM.format(method="install"))
+    result = lab.run("--testlab-platform", "broken", pool=pool)
+    assert result.ret == 6
+    result.stdout.fnmatch_lines(["*platform broken failed: RuntimeError: a bug of its own*"])
+
+
+@pytest.mark.parametrize("method", ["sections", "probe"])
+def test_a_platform_that_can_not_be_asked_costs_no_outcome(lab: LabSession, method: str) -> None:
+    """The outcome is kept, with a bundle that says what is missing."""
+    lab.entry("alpha")
+    lab.conftest(BROKEN_PLATFORM.format(method=method))
+    assert lab.run("--testlab-platform", "broken").ret == 0
+    assert lab.statuses() == {"alpha::install": "passed", "alpha::check": "passed"}
+
+
+def test_a_worker_that_dies_before_it_has_told_its_tests(lab: LabSession) -> None:
+    """Its successor is asked in its place: the session goes on."""
+    lab.entry("alpha")
+    lab.conftest(
+        """
+        import os
+        from pathlib import Path
+        from pytest_testlab.distribution.worker import WorkerLoop
+
+        original = WorkerLoop._describe
+
+        def describe(self):
+            if not Path("died").exists():
+                Path("died").touch()
+                os._exit(1)
+            original(self)
+
+        WorkerLoop._describe = describe
+        """
+    )
+    assert lab.run(pool=2).ret == 0
+    assert lab.statuses() == {"alpha::install": "passed", "alpha::check": "passed"}
+
+
 @pytest.mark.parametrize("pool", [1, 2])
 def test_a_run_that_broke_off_is_aborted(lab: LabSession, pool: int) -> None:
     """An internal error is no finished run, so that later ones aren't held against it."""
@@ -214,6 +273,23 @@ def test_a_run_that_broke_off_is_aborted(lab: LabSession, pool: int) -> None:
     lab.conftest("def pytest_runtest_logstart(nodeid): raise RuntimeError('broken conftest')")
     assert lab.run(pool=pool).ret == 3
     assert lab.latest().state == "aborted"
+
+
+@pytest.mark.parametrize("pool", [1, 2])
+def test_sigterm_ends_a_run_in_order(lab: LabSession, pool: int) -> None:
+    """It is as good as Ctrl-C: the run is closed as interrupted, and exit code 2 says so."""
+    lab.entry("alpha")
+    lab.conftest(
+        """
+        import os, signal
+
+        def pytest_runtest_logstart(nodeid):
+            if not os.environ.get("PYTEST_XDIST_WORKER"):
+                os.kill(os.getpid(), signal.SIGTERM)
+        """
+    )
+    assert lab.run(pool=pool).ret == 2
+    assert lab.latest().state == "interrupted"
 
 
 def test_testlab_run_is_the_same_session(lab: LabSession) -> None:
