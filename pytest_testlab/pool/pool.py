@@ -59,7 +59,7 @@ class Pool:
         self._threads = ThreadPoolExecutor(max_workers=size, thread_name_prefix="testlab-pool")
         self._pending: set[Future[None]] = set()
         self._lock = threading.Lock()
-        self._closing = False
+        self._closed = False
         self._turn = threading.Condition()
 
     def start(self, units: int) -> None:
@@ -96,11 +96,14 @@ class Pool:
         return slot.server
 
     def close(self, timeout_s: float = 120.0) -> list[str]:
-        """Destroy every server; returns what could not be destroyed, and why."""
-        self._closing = True
+        """Destroy every server; returns what could not be destroyed, and why.
+
+        A server that is made only after all waiting is destroyed as soon as it is there.
+        """
         with self._lock:
             pending = set(self._pending)
         wait(pending, timeout=timeout_s)
+        self._closed = True
         errors: list[str] = []
         ends = [self._threads.submit(self._destroy, slot, errors) for slot in self.slots]
         _, late = wait(ends, timeout=timeout_s)
@@ -135,7 +138,10 @@ class Pool:
             except Exception as error:  # noqa: BLE001 - a provider is a plugin: what it raises costs its slot, no more
                 self.lose(slot, f"the provider {self.provider.name} failed: {type(error).__name__}: {error}")
             else:
-                self._move(slot, SlotState.READY)
+                if self._closed:
+                    self._destroy(slot, [])
+                else:
+                    self._move(slot, SlotState.READY)
             finally:
                 slot.seconds[phase] = slot.seconds.get(phase, 0.0) + time.monotonic() - start
 

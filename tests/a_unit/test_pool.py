@@ -99,3 +99,23 @@ def test_no_more_servers_than_units() -> None:
     assert len(list(provider.owned())) == 1
     assert [slot.state for slot in pool.slots[1:]] == [SlotState.GONE] * 3
     pool.close()
+
+
+def test_a_server_that_comes_too_late_does_not_stay() -> None:
+    """Closing waits only so long, says so, and what is made afterwards is destroyed by whoever made it."""
+    go_on = threading.Event()
+
+    class Slow(MemoryProvider):
+        def create(self, request: ServerRequest) -> Server:
+            go_on.wait(10)
+            return super().create(request)
+
+    provider = Slow()
+    pool, _ = pool_of(provider, 1)
+    pool.start(1)
+    assert pool.close(timeout_s=0.05) == ["1 servers were not gone within 0.05 s"]
+    go_on.set()
+    with pytest.raises(InfraError, match="gone"):
+        pool.wait_ready(pool.slots[0], 5)
+    assert pool.slots[0].server is not None
+    assert list(provider.owned()) == []
