@@ -66,6 +66,8 @@ class Option:
     """False: set by ini key and environment only."""
     env: str | None = None
     """The environment's name for it, where that isn't TESTLAB_<NAME>."""
+    path: bool = False
+    """A folder; a relative one in an ini file is relative to that file."""
     secret: bool = False
     """Taken out of the environment before anything is started."""
 
@@ -113,9 +115,26 @@ OPTIONS: tuple[Option, ...] = (
         secret=True,
         help="the PostgreSQL store; default: an embedded one below TESTLAB_HOME",
     ),
-    Option(name="home", metavar="DIR", flag=False, help="where runs, bundles and the embedded store are kept"),
-    Option(name="secrets_dir", metavar="DIR", flag=False, help="a folder with a file for each secret of an entry"),
+    Option(
+        name="home", metavar="DIR", flag=False, path=True, help="where runs, bundles and the embedded store are kept"
+    ),
+    Option(
+        name="secrets_dir",
+        metavar="DIR",
+        flag=False,
+        path=True,
+        help="a folder with a file for each secret of an entry",
+    ),
 )
+
+
+def from_ini(values: Mapping[str, str], folder: str | os.PathLike[str]) -> dict[str, str]:
+    """An ini file's values by option name, with its relative folders made absolute; `folder` is the file's."""
+    found = {}
+    for option in OPTIONS:
+        text = values.get(option.name, "")
+        found[option.name] = os.path.join(folder, os.path.expanduser(text)) if option.path and text else text  # noqa: PTH111, PTH118 - pathlib takes longer to import than all of this
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

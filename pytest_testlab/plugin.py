@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_testlab.errors import UsageError
-from pytest_testlab.options import OPTIONS, Settings, resolve
+from pytest_testlab.options import OPTIONS, Settings, from_ini, resolve
 
 SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
 
@@ -30,8 +30,9 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     flags = {option.name: getattr(config.option, option.dest, None) for option in OPTIONS}
     ini = {option.name: str(config.getini(option.dest)) for option in OPTIONS}
+    folder = config.inipath.parent if config.inipath is not None else config.rootpath
     try:
-        config.stash[SETTINGS] = resolve(flags, ini)
+        config.stash[SETTINGS] = resolve(flags, from_ini(ini, folder))
         from pytest_testlab.session import configure
 
         configure(config, config.stash[SETTINGS])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_testlab.errors import UsageError
-from pytest_testlab.options import OPTIONS
+from pytest_testlab.options import OPTIONS, from_ini
 
 
 def ini_settings(start: Path | None = None) -> dict[str, str]:
@@ -19,7 +19,7 @@ def ini_settings(start: Path | None = None) -> dict[str, str]:
         for name, read in _READERS:
             if (file := parent / name).is_file():
                 found = _read(file, read)
-                if found:
+                if any(found.values()):
                     return found
     return {}
 
@@ -29,7 +29,7 @@ def _read(file: Path, read: Any) -> dict[str, str]:
         table: Mapping[str, Any] = read(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, configparser.Error) as error:
         raise UsageError(f"{file}: can't be read: {error}") from None
-    return {option.name: str(table[option.dest]) for option in OPTIONS if option.dest in table}
+    return from_ini({option.name: str(table[option.dest]) for option in OPTIONS if option.dest in table}, file.parent)
 
 
 def _pyproject(text: str) -> Mapping[str, Any]:

@@ -59,13 +59,13 @@ def _find(store: Connection, run: str | None, text: str) -> tuple[str, str]:
 
 
 def _worst(store: Connection, run: str | None, text: str, matches: list[str]) -> str:
-    """Of an entry's tests, the one that failed in the run is meant; raises `UsageError` where that decides nothing."""
+    """Of one entry's tests the first that failed in the run is meant, else its last; raises `UsageError` otherwise."""
     from pytest_testlab.store.reads import runs
 
-    results = {result.test: result.status for result in runs.results(store, run or "latest")}
-    failed = [test for test in matches if results.get(test) in ("failed", "error")]
-    if len(failed) == 1:
-        return failed[0]
+    results = {result.test: result for result in runs.results(store, run or "latest") if result.test in matches}
+    failed = [test for test, result in results.items() if result.status in ("failed", "error")]
+    if len({result.entry for result in results.values()}) == 1:
+        return failed[0] if failed else list(results)[-1]
     raise UsageError(
         f"{text!r} fits {len(matches)} tests: {', '.join(matches[:4])}" + ("…" if len(matches) > 4 else "")
     )

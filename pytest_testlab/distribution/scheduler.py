@@ -195,6 +195,11 @@ class PullScheduler:
         else:
             self._pump(worker)
 
+    def tick(self) -> None:
+        """Some time has passed; give out nothing more if the budget is spent."""
+        if self._pending and time.monotonic() > self._deadline:
+            self.end("the budget is spent")
+
     def end(self, reason: str) -> None:
         """Give out nothing more."""
         if not self._ended:
@@ -217,8 +222,7 @@ class PullScheduler:
     def _pump(self, worker: Worker) -> None:
         if not (self._pending and worker.usable and worker.collected) or worker.running or worker.retired:
             return
-        if time.monotonic() > self._deadline:
-            self.end("the budget is spent")
+        self.tick()
         if self._ended:
             return
         worker.units = self._take()

@@ -35,6 +35,8 @@ class Slot:
     server: Server | None = None
     say: str = ""
     """Why it was lost."""
+    since: float = field(default_factory=time.monotonic)
+    """When it came into its state, by the monotonic clock."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Phase → seconds spent in it."""
 
@@ -84,6 +86,13 @@ class Pool:
         """Give a slot up for good, with the reason."""
         slot.say = say
         self._move(slot, SlotState.LOST)
+
+    def lose_stuck(self, within_s: float) -> None:
+        """Give up slots whose provider has said nothing for so many seconds."""
+        for slot in self.slots:
+            waiting = slot.state in (SlotState.PROVISIONING, SlotState.BLANKING)
+            if waiting and time.monotonic() - slot.since > within_s:
+                self.lose(slot, f"{slot.name} was not ready within {within_s:g} s")
 
     def wait_ready(self, slot: Slot, timeout_s: float) -> Server:
         """Block until a slot is ready; raises `InfraError` with the reason if it is lost or the time is up."""
@@ -174,6 +183,6 @@ class Pool:
         if slot.state is SlotState.LOST and state is not SlotState.GONE:
             return
         with self._turn:
-            slot.state = state
+            slot.state, slot.since = state, time.monotonic()
             self._turn.notify_all()
         self._changed(slot, dt.datetime.now(dt.UTC))

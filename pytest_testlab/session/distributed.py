@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -11,11 +12,14 @@ import pytest
 from pytest_testlab.catalog.lab import outline
 from pytest_testlab.distribution import private
 from pytest_testlab.distribution.scheduler import PullScheduler
+from pytest_testlab.options import Settings
 from pytest_testlab.planning.units import longest_first
 from pytest_testlab.pool.pool import Slot
 from pytest_testlab.recording import events
 from pytest_testlab.session.assemble import wire
-from pytest_testlab.session.controller import Controller
+from pytest_testlab.session.controller import READY_WITHIN_S, Controller
+
+TICK_S = 2.0
 
 
 class Distributed(Controller):
@@ -27,6 +31,11 @@ class Distributed(Controller):
     """The worker that was asked what its tests are."""
     _digest = ""
     broken_catalog = False
+
+    def __init__(self, config: pytest.Config, settings: Settings, secrets: Mapping[str, str]) -> None:
+        super().__init__(config, settings, secrets)
+        self._slots: dict[Any, int] = {}
+        self._over = threading.Event()
 
     # --- workers ------------------------------------------------------------------------------------------------------
 
@@ -45,10 +54,6 @@ class Distributed(Controller):
         self._slots[node] = slot
         private.hear(node)
 
-    @property
-    def _slots(self) -> dict[Any, int]:
-        return self.__dict__.setdefault("slots_of_nodes", {})  # type: ignore[no-any-return]
-
     def _free_slot(self) -> int:
         taken = set(self._slots.values())
         return next(index for index in range(self.settings.pool) if index not in taken)
@@ -66,6 +71,7 @@ class Distributed(Controller):
         self.post = private.listen(config, self._on_event)
         self.scheduler = PullScheduler(self.run.pool, self, deadline=self.run.deadline, attempts={})
         self.run.slot_changed = lambda slot: self.post(kind="slot", slot=slot)
+        threading.Thread(target=self._tick, name="testlab-clock", daemon=True).start()
         return self.scheduler
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -92,6 +98,22 @@ class Distributed(Controller):
         self._digest = self._digest or digest
         if digest != self._digest:
             self.scheduler.refuse(node)
+
+    def _tick(self) -> None:
+        """Post the time: xdist's loop has no clock, and a budget must end a session in which nothing happens."""
+        while not self._over.wait(TICK_S):
+            self.post(kind="tick")
+
+    def _on_tick(self) -> None:
+        if self.run.units:
+            self.run.pool.lose_stuck(READY_WITHIN_S)
+            self.scheduler.tick()
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Stop the clock, then close the run."""
+        self._over.set()
+        super().pytest_sessionfinish(session, exitstatus)
 
     def _on_described(self, node: Any, tests: str, missing: str) -> None:
         if missing:

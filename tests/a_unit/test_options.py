@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_testlab.errors import UsageError
-from pytest_testlab.options import OPTIONS, Settings, parse_duration, resolve
+from pytest_testlab.options import OPTIONS, Settings, from_ini, parse_duration, resolve
 
 
 def test_defaults() -> None:
@@ -53,6 +53,13 @@ def test_a_bad_environment_is_named() -> None:
 def test_durations(text: str, seconds: float) -> None:
     """Seconds, minutes and hours."""
     assert parse_duration(text) == seconds
+
+
+def test_folders_of_an_ini_file_are_relative_to_it() -> None:
+    """Whoever reads the file, from wherever, means the same folder; other values are left alone."""
+    found = from_ini({"home": "lab", "secrets_dir": "/etc/lab", "pool": "3"}, "/srv/catalog")
+    assert (found["home"], found["secrets_dir"], found["pool"]) == ("/srv/catalog/lab", "/etc/lab", "3")
+    assert found["platform"] == ""
 
 
 def test_every_field_has_an_option() -> None:

@@ -119,3 +119,23 @@ def test_a_server_that_comes_too_late_does_not_stay() -> None:
         pool.wait_ready(pool.slots[0], 5)
     assert pool.slots[0].server is not None
     assert list(provider.owned()) == []
+
+
+def test_a_provider_that_never_answers_costs_its_slot() -> None:
+    """What hangs is given up after its time, and the reason says so."""
+    release = threading.Event()
+
+    class Hanging(MemoryProvider):
+        def create(self, request: ServerRequest) -> Server:
+            release.wait(10)
+            return super().create(request)
+
+    pool, _ = pool_of(Hanging(), 1)
+    pool.start(1)
+    pool.lose_stuck(60)
+    assert pool.slots[0].state is SlotState.PROVISIONING
+    pool.lose_stuck(0)
+    with pytest.raises(InfraError, match="was not ready within 0 s"):
+        pool.wait_ready(pool.slots[0], 5)
+    release.set()
+    pool.close()

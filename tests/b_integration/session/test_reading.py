@@ -1,0 +1,75 @@
+"""What the command line says of a run that a session has left in the store."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import pytest
+from sessions import LabSession
+
+BROKEN = '[build]\ncommands = ["exit 3"]\n\n[run]\ncommand = "true"\n\n[[checks]]\ncommand = "true"\n'
+
+
+def testlab(lab: LabSession, *arguments: str) -> pytest.RunResult:
+    return lab.pytester.run(
+        sys.executable, "-c", "import sys; from pytest_testlab.cli import main; sys.exit(main())", *arguments
+    )
+
+
+def read(lab: LabSession, *arguments: str) -> Any:
+    result = testlab(lab, *arguments, "--json")
+    assert result.ret == 0, result.stderr.str()
+    return json.loads(result.stdout.str())
+
+
+@pytest.fixture
+def night(lab: LabSession) -> LabSession:
+    lab.entry("alpha")
+    lab.entry("beta", BROKEN)
+    lab.run(pool=2)
+    return lab
+
+
+def test_runs(night: LabSession) -> None:
+    """`runs --json` has the keys that scripts rely on."""
+    (run,) = read(night, "runs")
+    wanted = "run mode lane trigger actor branch sha pool budget_s started_at finished_at state counts"
+    assert set(wanted.split()) <= set(run)
+    assert run["counts"] == {"passed": 2, "failed": 1, "blocked": 1}
+
+
+def test_diff_of_a_lanes_first_night(night: LabSession) -> None:
+    """`previous` is null, and everything is new or in a list of its own."""
+    diff = read(night, "diff")
+    assert diff["previous"] is None
+    assert {item["test"]: item["class"] for item in diff["new"]} == {
+        "alpha/testlab.toml::install": None,
+        "alpha/testlab.toml::check": None,
+        "beta/testlab.toml::install": "build-failure",
+    }
+    assert [item["test"] for item in diff["blocked"]] == ["beta/testlab.toml::check"]
+
+
+@pytest.mark.parametrize(
+    ("name", "test"),
+    [
+        ("beta", "beta/testlab.toml::install"),
+        ("beta::check", "beta/testlab.toml::check"),
+        ("alpha", "alpha/testlab.toml::check"),
+        ("alpha/testlab.toml::install", "alpha/testlab.toml::install"),
+    ],
+)
+def test_why_takes_what_people_type(night: LabSession, name: str, test: str) -> None:
+    """An entry's name means what failed of it, else its last test; `entry::stage` and whole ids are exact."""
+    found = read(night, "why", name)
+    assert found["test"] == test
+    assert {"run", "status", "class", "rule", "headline", "sections", "redacted"} <= set(found)
+
+
+def test_unknown_names_get_the_nearest(night: LabSession) -> None:
+    """One line, exit code 2."""
+    result = testlab(night, "why", "alpa")
+    assert result.ret == 2
+    assert result.stderr.str() == "testlab: no test is called 'alpa'; did you mean alpha?\n"
