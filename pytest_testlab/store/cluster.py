@@ -256,5 +256,7 @@ class Cluster:
             raise InfraError(f"{program} of the embedded PostgreSQL: {error}") from error
         say = (done.stdout or b"").decode(errors="replace").strip()
         if check and done.returncode != 0:
-            raise UsageError(f"{program} failed: {say.splitlines()[-1] if say else f'exit code {done.returncode}'}")
+            # The cause is seldom in the very last line, where initdb says that it tidies up.
+            last = " | ".join(say.splitlines()[-3:])
+            raise UsageError(f"{program} failed: {last or f'exit code {done.returncode}'}")
         return say or f"exit code {done.returncode}"

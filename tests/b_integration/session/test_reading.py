@@ -12,14 +12,14 @@ from sessions import LabSession
 BROKEN = '[build]\ncommands = ["exit 3"]\n\n[run]\ncommand = "true"\n\n[[checks]]\ncommand = "true"\n'
 
 
-def testlab(lab: LabSession, *arguments: str) -> pytest.RunResult:
+def command(lab: LabSession, *arguments: str) -> pytest.RunResult:
     return lab.pytester.run(
         sys.executable, "-c", "import sys; from pytest_testlab.cli import main; sys.exit(main())", *arguments
     )
 
 
 def read(lab: LabSession, *arguments: str) -> Any:
-    result = testlab(lab, *arguments, "--json")
+    result = command(lab, *arguments, "--json")
     assert result.ret == 0, result.stderr.str()
     return json.loads(result.stdout.str())
 
@@ -70,6 +70,6 @@ def test_why_takes_what_people_type(night: LabSession, name: str, test: str) -> 
 
 def test_unknown_names_get_the_nearest(night: LabSession) -> None:
     """One line, exit code 2."""
-    result = testlab(night, "why", "alpa")
+    result = command(night, "why", "alpa")
     assert result.ret == 2
-    assert result.stderr.str() == "testlab: no test is called 'alpa'; did you mean alpha?\n"
+    assert result.errlines == ["testlab: no test is called 'alpa'; did you mean alpha?"]
