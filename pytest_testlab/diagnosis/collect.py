@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pytest_testlab.diagnosis.script import Frame, compose, decode
+from pytest_testlab.diagnosis.script import LATE, Frame, compose, decode
 from pytest_testlab.errors import InfraError
 from pytest_testlab.model import Section
 from pytest_testlab.protocols import Target
@@ -40,18 +40,20 @@ def collect(target: Target, sections: Sequence[Section], *, deadline_s: float) -
     Never raises: when the line is lost, or after `deadline_s` seconds, whatever is missing is absent and says why.
     """
     fragments = [section for section in sections if section.script is not None and section.absent is None]
-    frames, why = _from_target(target, fragments, deadline_s) if fragments else ({}, "")
+    script_s = max(1, int(deadline_s - _MARGIN_S))
+    frames, why = _from_target(target, fragments, deadline_s, script_s) if fragments else ({}, "")
     by_id = {id(section): frames.get(index) for index, section in enumerate(fragments)}
-    return [_raw(section, by_id.get(id(section)), why) for section in sections]
+    return [_raw(section, by_id.get(id(section)), why, script_s) for section in sections]
 
 
-def _from_target(target: Target, fragments: Sequence[Section], deadline_s: float) -> tuple[Mapping[int, Frame], str]:
+def _from_target(
+    target: Target, fragments: Sequence[Section], deadline_s: float, script_s: int
+) -> tuple[Mapping[int, Frame], str]:
     if deadline_s <= 1:
         return {}, TOO_LATE
     boundary = "testlab-" + secrets.token_hex(16)
-    script = compose(fragments, boundary, max(1, int(deadline_s - _MARGIN_S)))
     try:
-        result = target.run(script, timeout_s=deadline_s)
+        result = target.run(compose(fragments, boundary, script_s), timeout_s=deadline_s)
     except InfraError as error:
         return {}, f"{LOST}: {error}"
     except Exception as error:  # noqa: BLE001  a bundle must come about whatever a target's plugin raises
@@ -65,7 +67,7 @@ def _from_target(target: Target, fragments: Sequence[Section], deadline_s: float
     return frames, why
 
 
-def _raw(section: Section, frame: Frame | None, why: str) -> RawSection:
+def _raw(section: Section, frame: Frame | None, why: str, script_s: int) -> RawSection:
     if section.absent is not None:
         return _absent(section, section.absent)
     if section.content is not None:
@@ -75,14 +77,14 @@ def _raw(section: Section, frame: Frame | None, why: str) -> RawSection:
         return _absent(section, "nothing was recorded")
     if frame is None:
         return _absent(section, why or "the collection did not bring it")
-    return _framed(section, frame)
+    return _framed(section, frame, script_s)
 
 
-def _framed(section: Section, frame: Frame) -> RawSection:
+def _framed(section: Section, frame: Frame, script_s: int) -> RawSection:
     text = frame.text[-section.tail_bytes :] if section.tail_bytes else b""
     size = max(len(frame.text), frame.size or 0)
     if text:
-        note = _cut_note(section, frame)
+        note = f"\n[testlab: cut off here, {_late(section, script_s)}]\n".encode() if frame.cut else b""
         return RawSection(name=section.name, source=section.source, text=text + note, size=size + len(note))
     if size:
         return _absent(section, f"its {size} bytes could not be kept on the target (is its disk full?)")
@@ -90,18 +92,16 @@ def _framed(section: Section, frame: Frame) -> RawSection:
         return _absent(section, _one_line(frame.absent))
     if frame.code == 0:
         return RawSection(name=section.name, source=section.source)
-    return _absent(section, _why_nothing(section, frame))
+    why = _late(section, script_s, did="printed nothing") if frame.cut else _why_nothing(frame)
+    return _absent(section, why)
 
 
-def _cut_note(section: Section, frame: Frame) -> bytes:
-    if frame.code not in (124, 137, 143):
-        return b""
-    return f"\n[testlab: cut off here, it did not end within {section.timeout_s} s]\n".encode()
+def _late(section: Section, script_s: int, did: str = "did not end") -> str:
+    """Whose time was up: one reason, whichever of two clocks that end together was read first."""
+    return LATE if section.timeout_s >= script_s else f"it {did} within {section.timeout_s} s"
 
 
-def _why_nothing(section: Section, frame: Frame) -> str:
-    if frame.code in (124, 137, 143):
-        return f"it printed nothing within {section.timeout_s} s"
+def _why_nothing(frame: Frame) -> str:
     said = _one_line(frame.error)
     code = "an unknown exit code" if frame.code is None else f"exit code {frame.code}"
     return f"it ended with {code}" + (f": {said}" if said else " and printed nothing")

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 from pytest_testlab.model import Section
 
+LATE = "it did not end in time"
+"""Why a section is absent or cut off that was given as long as the whole collection."""
 NOTE_BYTES = 1_000
 """How much is kept of the reason for an absence, and of a fragment's standard error."""
 
@@ -117,6 +119,11 @@ class Frame:
     error: bytes
     """The beginning of its standard error."""
 
+    @property
+    def cut(self) -> bool:
+        """Whether its time was up before it ended."""
+        return self.code in (124, 137, 143)
+
 
 def compose(fragments: Sequence[Section], boundary: str, deadline_s: int) -> str:
     """The script that runs every fragment at once, each under its own time, and prints a frame as soon as each ends."""
@@ -126,7 +133,8 @@ def compose(fragments: Sequence[Section], boundary: str, deadline_s: int) -> str
     for index, section in enumerate(fragments):
         parts.append(f"cat >\"$d/{index}.sh\" <<'{boundary}'\n{_PRELUDE}{section.script}\n{boundary}\n")
     for index, section in enumerate(fragments):
-        seconds = max(1, min(section.timeout_s, deadline_s))
+        # A second before the script's own end, so that what a cut-off section has printed until then still comes along.
+        seconds = max(1, min(section.timeout_s, deadline_s - 1))
         # A job that outlives the script must not hold the line open, nor mix into the frames; by `exec`, because dash
         # keeps a copy of what a plain redirection replaces.
         parts.append(f"( exec </dev/null >/dev/null 2>&1; job {index} {seconds} {section.tail_bytes} ) &\n")
@@ -162,5 +170,5 @@ def _ending(rest: bytes, boundary: str, *, complete: bool) -> str:
     if rest == f"{boundary} homeless\n".encode():
         return "no folder could be made for it on the target (is its disk full?)"
     if rest == f"{boundary} end\n".encode():
-        return "" if complete else "it did not end in time"
+        return "" if complete else LATE
     return "the output of the collection broke off"

@@ -178,6 +178,25 @@ def test_the_deadline_brings_what_there_is(target: ShellTarget) -> None:
     assert got["slow"].absent == "it did not end in time"
 
 
+@pytest.mark.parametrize("timeout_s", [2, 3, 60])
+def test_the_collections_deadline_is_named_by_whichever_clock_ends_it(target: ShellTarget, timeout_s: int) -> None:
+    """A section that was given as long as the collection has one reason, or one note below what it printed."""
+    sections = [
+        fragment("silent", "exec sleep 60", timeout_s=timeout_s),
+        fragment("stubborn", "trap '' TERM; sleep 60; sleep 60", timeout_s=timeout_s),
+        fragment("begun", "echo begun; exec sleep 60", timeout_s=timeout_s),
+        fragment("brief", "exec sleep 60", timeout_s=1),
+    ]
+    got = by_name(collect(target, sections, deadline_s=4))
+    assert got["silent"].absent == "it did not end in time"
+    assert got["stubborn"].absent == "it did not end in time"
+    if got["begun"].absent is None:
+        assert got["begun"].text == b"begun\n\n[testlab: cut off here, it did not end in time]\n"
+    else:
+        assert got["begun"].absent == "it did not end in time"
+    assert got["brief"].absent in ("it printed nothing within 1 s", "it did not end in time")
+
+
 def test_sections_are_had_at_once(target: ShellTarget) -> None:
     """The slowest fragment bounds the collection, not their sum."""
     started = time.monotonic()
