@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pytest_testlab.evidence import Evidence
 from pytest_testlab.model import (
@@ -49,6 +49,19 @@ class Target(Protocol):
 
     def close(self) -> None:
         """End the line; may be called twice."""
+        ...
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """What a target may do besides: have its line ready for a script before there is one."""
+
+    def prepare(self) -> None:
+        """Do in the background what can be done beforehand; returns at once, never raises, may be repeated."""
+        ...
+
+    def run_prepared(self, script: str, *, timeout_s: float) -> CommandResult:
+        """As `Target.run`, sooner where `prepare` was called."""
         ...
 
 

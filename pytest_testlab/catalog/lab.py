@@ -20,7 +20,7 @@ from pytest_testlab.catalog.secrets import SecretLookup
 from pytest_testlab.catalog.stages import Stages, UnitState
 from pytest_testlab.diagnosis.bundle import diagnose
 from pytest_testlab.diagnosis.classify import in_order
-from pytest_testlab.diagnosis.collect import RawSection, collect
+from pytest_testlab.diagnosis.collect import RawSection, collect, prepare
 from pytest_testlab.diagnosis.redact import Redactor
 from pytest_testlab.diagnosis.sections import network_probe
 from pytest_testlab.diagnosis.suspects import suspect_hosts
@@ -149,6 +149,7 @@ class Lab:
         """Decide the attempt's status; returns what pytest is to see."""
         if (why := _cannot_run(attempt.item, state)) is not None:
             return self._skip(attempt, *why)
+        prepare(self.target)
         failure = self._stage(attempt, state)
         if isinstance(failure, RequirementMissing):
             state.skipped = self._redactor.redact_text(str(failure))

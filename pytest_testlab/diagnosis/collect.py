@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pytest_testlab.diagnosis.script import LATE, Frame, compose, decode
 from pytest_testlab.errors import InfraError
 from pytest_testlab.model import Section
-from pytest_testlab.protocols import Target
+from pytest_testlab.protocols import Prepares, Target
 
 LOST = "the line to the target was lost"
 """How the reason of every section begins that a lost line took away; the classifier takes it as a fact."""
@@ -34,6 +34,12 @@ class RawSection:
         return self.size > len(self.text)
 
 
+def prepare(target: Target) -> None:
+    """Have the line ready for a collection to come, where the target knows how to; returns at once."""
+    if isinstance(target, Prepares):
+        target.prepare()
+
+
 def collect(target: Target, sections: Sequence[Section], *, deadline_s: float) -> list[RawSection]:
     """The sections in their order; those with a script are had from the target in a single `run`, all at once.
 
@@ -53,7 +59,8 @@ def _from_target(
         return {}, TOO_LATE
     boundary = "testlab-" + secrets.token_hex(16)
     try:
-        result = target.run(compose(fragments, boundary, script_s), timeout_s=deadline_s)
+        run = target.run_prepared if isinstance(target, Prepares) else target.run
+        result = run(compose(fragments, boundary, script_s), timeout_s=deadline_s)
     except InfraError as error:
         return {}, f"{LOST}: {error}"
     except Exception as error:  # noqa: BLE001  a bundle must come about whatever a target's plugin raises

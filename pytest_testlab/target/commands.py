@@ -17,6 +17,8 @@ TERM_GRACE_S = 2
 """Between the polite signal at the deadline and the one that can't be refused."""
 DEADLINE_CODES = (124, 128 + 9)
 """What `timeout` exits with when the deadline passed: after SIGTERM, and after SIGKILL."""
+WAIT_S = 3600
+"""How long a shell waits for its script; it ends with its line, too."""
 MARK = "TESTLAB_COMMAND"
 """Set for everything that a command starts, so that what left its process group is found too."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -28,6 +30,22 @@ def wrapper(mark: str, timeout_s: float) -> str:
     The deadline is kept on the target: to cancel a call here would leave the processes there running.
     """
     return f"exec env {MARK}={mark} timeout -k {TERM_GRACE_S} {timeout_s:.3f} sh -c 'eval \"$(cat)\"'"
+
+
+def waiting(mark: str) -> str:
+    """The command line that waits for what `begin` says, for at most an hour, and then does as `wrapper` does.
+
+    It prints one byte when it begins. Its folder may have been made anew while it waited, so it goes there again.
+    """
+    read = f"timeout {WAIT_S} sh -c 'IFS= read -r s && echo \"$s\"'"
+    run = f'exec timeout -k {TERM_GRACE_S} "$s" sh -c \'eval "$(cat)"\''
+    script = f"s=$({read}) || exit; cd 2>/dev/null || cd /; echo; {run}"
+    return f"exec env {MARK}={mark} sh -c {shlex.quote(script)}"
+
+
+def begin(timeout_s: float) -> bytes:
+    """What goes over standard input before the payload, to a shell that waits."""
+    return f"{timeout_s:.3f}\n".encode()
 
 
 def payload(script: str, cwd: str | None, env: Mapping[str, str] | None) -> bytes:

@@ -22,7 +22,7 @@ from pytest_testlab.errors import InfraError
 from pytest_testlab.model import CommandResult, Section, Server
 
 SHELLS = [shell for shell in ("dash", "bash", "busybox") if shutil.which(shell)]
-TOOLS = ("cat", "mkfifo", "wc", "tee", "tail", "head", "rm", "sleep", "kill", "mktemp", "setsid", "yes", "sh", "env")
+TOOLS = ("cat", "mkfifo", "wc", "dd", "tail", "head", "rm", "sleep", "kill", "mktemp", "setsid", "yes", "sh", "env")
 
 
 class ShellTarget:

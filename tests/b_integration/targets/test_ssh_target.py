@@ -17,7 +17,8 @@ import pytest
 
 from pytest_testlab.errors import InfraError, UsageError
 from pytest_testlab.model import Server
-from pytest_testlab.target.ssh import OUTPUT_LIMIT, SshTarget
+from pytest_testlab.target.channel import OUTPUT_LIMIT
+from pytest_testlab.target.ssh import SshTarget
 
 Running = Callable[[str], list[int]]
 Soon = Callable[..., None]
