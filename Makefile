@@ -1,6 +1,6 @@
 # What people type. `make demo` and `make test` set up everything they need.
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit integration e2e lint bench screenshots setup clean
+.PHONY: help demo test tools unit integration e2e lint bench screenshots setup clean
 
 # Not a python below some user's home: the unprivileged accounts that tests run under could not reach it.
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3.13 /usr/bin/python3.12 /usr/bin/python3.11) python3)
@@ -25,7 +25,10 @@ setup: $(STAMP) ## the virtual environment, and Debian's packages where root or 
 demo: $(STAMP) ## run the example catalog on two local targets
 	@$(BIN)/python examples/demo.py
 
-test: $(STAMP) lint unit integration ## the whole suite but what needs root
+test: tools lint unit integration ## the whole suite but what needs root
+
+tools: ## what only the tests use: Debian's packages where root or sudo is there
+	@sh scripts/system-packages.sh test
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -36,7 +39,7 @@ lint: $(STAMP)
 unit: $(STAMP)
 	$(BIN)/python -m pytest tests/a_unit
 
-integration: $(STAMP)
+integration: tools $(STAMP)
 	$(BIN)/python -m pytest tests/b_integration
 
 e2e: $(STAMP) ## what needs root, or changes the host
@@ -45,7 +48,7 @@ e2e: $(STAMP) ## what needs root, or changes the host
 bench: $(STAMP) ## the promises with a number
 	@for script in schedule overhead collect; do $(BIN)/python benchmarks/$$script.py || failed=1; done; exit $${failed:-0}
 
-screenshots: $(STAMP) ## pictures of the pages, into build/screenshots
+screenshots: tools $(STAMP) ## pictures of the pages, into build/screenshots
 	$(BIN)/python tests/screenshots.py build/screenshots
 
 clean: ## the virtual environment and what was built

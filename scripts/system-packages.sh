@@ -1,13 +1,19 @@
 #!/bin/sh
-# Sees to the system packages that the lab needs: installs Debian's where root or sudo is there, else says what to do.
+# system-packages.sh [test]: sees to the system packages that the lab needs, and to those that only its tests use.
+# Installs Debian's where root or sudo is there, else says what to do. Without the tests' own, some of them are skipped.
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
 
-missing=
+missing= useful=
 need() { # need PACKAGE TEST...
     package=$1
     shift
     "$@" >/dev/null 2>&1 || missing="$missing $package"
+}
+use() { # use PACKAGE TEST...
+    package=$1
+    shift
+    "$@" >/dev/null 2>&1 || useful="$useful $package"
 }
 has_postgres() { command -v postgres || ls /usr/lib/postgresql/*/bin/postgres /opt/homebrew/bin/postgres; }
 
@@ -17,23 +23,32 @@ need git command -v git
 need iproute2 command -v ss
 need curl command -v curl
 need python3-venv "${PYTHON:-python3}" -c 'import ensurepip, venv'
-[ "${TESTLAB_WITH_BROWSER:-}" = "" ] || need chromium command -v chromium
-[ "${TESTLAB_WITH_SSHD:-}" = "" ] || need openssh-server command -v sshd
-
-[ -n "$missing" ] || exit 0
-if ! command -v apt-get >/dev/null; then
-    echo "please install first, then try again:$missing (Debian's names)" >&2
-    exit 1
-elif [ "$(id -u)" = 0 ]; then
-    as_root=
-elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
-    as_root="sudo -n"
-else
-    echo "please run this first, then try again:  sudo apt-get install --no-install-recommends$missing" >&2
-    exit 1
+if [ "${1:-}" = test ]; then
+    use chromium command -v chromium
+    use openssh-server command -v sshd
+    use npm command -v npm
 fi
-echo "installing Debian's packages:$missing"
+
+wanted=$missing$useful
+[ -n "$wanted" ] || exit 0
+if ! command -v apt-get >/dev/null; then
+    how="please install$wanted (Debian's names)"
+elif [ "$(id -u)" = 0 ]; then
+    how= as_root=
+elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
+    how= as_root="sudo -n"
+else
+    how="please run:  sudo apt-get install --no-install-recommends$wanted"
+fi
+if [ -n "$how" ] && [ -n "$missing" ]; then
+    echo "before this can go on, $how" >&2
+    exit 1
+elif [ -n "$how" ]; then
+    echo "some tests will be skipped; for all of them, $how" >&2
+    exit 0
+fi
+echo "installing Debian's packages:$wanted"
 export DEBIAN_FRONTEND=noninteractive
 $as_root apt-get update -qq
 # shellcheck disable=SC2086 # one word a package
-$as_root apt-get install -y -qq --no-install-recommends $missing >/dev/null
+$as_root apt-get install -y -qq --no-install-recommends $wanted >/dev/null

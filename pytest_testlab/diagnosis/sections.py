@@ -44,7 +44,7 @@ esac
 
 def resources(folder: str, *, shared: bool = False) -> Section:
     """Disk, memory, load, and the largest processes; on a shared machine those of the target's user alone."""
-    whose = '-u "$(id -u)"' if shared else "-e"
+    whose, own = ('-u "$(id -u)"', "$(id -u)") if shared else ("-e", "")
     script = f"""
 echo '$ df -Pk'
 df -Pk {shlex.quote(folder)} / /tmp 2>/dev/null | awk '!seen[$0]++' || df -Pk /
@@ -54,9 +54,17 @@ echo '$ load'
 cat /proc/loadavg 2>/dev/null || uptime
 echo '$ processes by memory'
 ps {whose} -o pid,ppid,user,rss,pcpu,etime,args --sort=-rss 2>/dev/null | head -n 16 | cut -c 1-200 | grep . ||
-  ps | head -n 40
+  ps 2>/dev/null | head -n 40 | grep . || {{
+    echo 'PID PPID UID RSS_kB NAME'
+    cat /proc/[0-9]*/status 2>/dev/null | awk -v own="{own}" '
+      /^Name:/ {{ name = $2 }}
+      /^Pid:/ {{ pid = $2 }}
+      /^PPid:/ {{ parent = $2 }}
+      /^Uid:/ {{ uid = $2 }}
+      /^VmRSS:/ && (own == "" || uid == own) {{ print pid, parent, uid, $2, name }}' | sort -k 4,4nr | head -n 16
+  }}
 """
-    return Section(name="resources", source="df, free, loadavg, ps", script=script, tail_bytes=16_384)
+    return Section(name="resources", source="df, free, loadavg, ps or /proc", script=script, tail_bytes=16_384)
 
 
 def dns(deployment: Deployment | None) -> Section:

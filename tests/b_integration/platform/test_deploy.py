@@ -172,9 +172,11 @@ def test_a_taken_port(bench):
     bench.until(lambda: (bench.platform.listens(bench.target, deployment) or "").startswith("process "))
     with pytest.raises(DeployFailed, match=rf"^start: port {deployment.port} is taken by process \d+, which isn't of"):
         bench.platform.deploy(bench.target, deployment, bench.observe)
-    with pytest.raises(InfraError, match=rf"hello isn't gone; left: listener on port {deployment.port}, process \d+$"):
+    left = rf"hello isn't gone; left: listener on port {deployment.port}, process (\d+)$"
+    with pytest.raises(InfraError, match=left) as raised:
         bench.platform.destroy(bench.target, deployment)
-    bench.shell(f"pkill -f 'http.server -b 127.0.0.1 {deployment.port}'; sleep 0.2")
+    bench.shell(f"kill {str(raised.value).split()[-1]}")
+    bench.until(lambda: bench.platform.listens(bench.target, deployment) == f"nobody listens on port {deployment.port}")
 
 
 def test_an_addon_that_is_not_offered(bench):

@@ -15,6 +15,7 @@ from flask.testing import FlaskClient
 from nights import first_night, second_night
 from pages import Lab, Served, Visit, chromium_arguments, logged_in, serving, visiting
 from playwright.sync_api import Browser, sync_playwright
+from tools import tool
 
 from pytest_testlab.options import Settings
 from pytest_testlab.store.embedded import EmbeddedPostgres, open_store
@@ -99,9 +100,7 @@ def served(lab: Lab) -> Iterator[Served]:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium, without a word to anyone."""
-    path = shutil.which("chromium")
-    if path is None:
-        pytest.skip("no Chromium on PATH; install it: apt-get install chromium")
+    path = tool("chromium", "chromium")
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=path, args=chromium_arguments())
         yield launched

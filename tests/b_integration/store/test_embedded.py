@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import psutil
 import psycopg
@@ -197,9 +198,20 @@ def test_nobody_else_gets_in(own_home: Path) -> None:
     environ = psutil.Process(pid).environ()
     assert not [name for name in environ if name.startswith("TESTLAB_")]
     if os.geteuid() == 0:
-        connect = f"import psycopg; psycopg.connect({url!r}, connect_timeout=5)"
+        path = parse_qs(urlsplit(url).query)["host"][0] + "/.s.PGSQL.5432"
+        assert Path(path).is_socket()
+        connect = f"import socket; socket.socket(socket.AF_UNIX).connect({path!r})"
+        # The machine's own Python: root's virtual environment may be out of that account's reach.
+        command = [os.path.realpath(sys.executable), "-I", "-c", connect]
         as_nobody = subprocess.run(
-            [sys.executable, "-c", connect], user="nobody", capture_output=True, text=True, check=False, timeout=30
+            command,
+            user="nobody",
+            group="nogroup",
+            extra_groups=(),
+            cwd="/",
+            capture_output=True,
+            text=True,
+            timeout=30,
         )
         assert as_nobody.returncode != 0
         assert "Permission denied" in as_nobody.stderr

@@ -17,6 +17,7 @@ import asyncssh
 import pytest
 from testlab_local import places
 from testlab_local.provider import LocalProvider
+from tools import tool
 
 from pytest_testlab.model import Server, ServerRequest, SshAddress
 from pytest_testlab.options import Settings
@@ -56,7 +57,7 @@ def _account_with_a_shell() -> pwd.struct_passwd:
 
 @contextmanager
 def _openssh() -> Iterator[Server]:
-    account = _account_with_a_shell()
+    program, account = tool("sshd", "openssh-server"), _account_with_a_shell()
     folder = Path(tempfile.mkdtemp(prefix="testlab-sshd-"))
     host_key, client_key = (asyncssh.generate_private_key("ssh-ed25519") for _ in range(2))
     host_key.write_private_key(folder / "host_key")
@@ -76,7 +77,7 @@ def _openssh() -> Iterator[Server]:
         {} if account.pw_uid == os.geteuid() else {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": ()}
     )
     sshd = subprocess.Popen(
-        ["/usr/sbin/sshd", "-D", "-e", "-f", str(folder / "sshd_config")], stderr=subprocess.DEVNULL, cwd="/", **own
+        [program, "-D", "-e", "-f", str(folder / "sshd_config")], stderr=subprocess.DEVNULL, cwd="/", **own
     )
     address = SshAddress(
         host="127.0.0.1",

@@ -228,6 +228,21 @@ def test_the_built_in_sections_tell_of_this_machine() -> None:
     assert got["journald"].absent is None or len(got["journald"].absent) > 10
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_machine_without_ps_tells_of_its_processes_too(tmp_path: Path, shared: bool) -> None:
+    """Minimal systems have no procps: the kernel's own files say who holds the memory, largest first."""
+    for tool in ("df", "awk", "id", "cut", "sort", "grep", *TOOLS):
+        (tmp_path / tool).symlink_to(shutil.which(tool) or f"/missing/{tool}")
+    (found,) = collect(ShellTarget("dash", str(tmp_path)), [resources("/tmp", shared=shared)], deadline_s=20)
+    heading, *lines = found.text.decode().partition("$ processes by memory\n")[2].splitlines()
+    rows = [line.split(maxsplit=4) for line in lines]
+    assert heading == "PID PPID UID RSS_kB NAME"
+    assert rows == sorted(rows, key=lambda row: -int(row[3]))
+    assert 1 < len(rows) <= 16
+    assert all(row[0].isdecimal() and row[4] for row in rows)
+    assert not shared or {row[2] for row in rows} == {str(os.geteuid())}
+
+
 def test_over_the_line_to_a_local_target(provider: LocalProvider, server: Server) -> None:
     """Every built-in section comes over a real SSH line in one round trip; none is lost."""
     line = provider.connect(server)

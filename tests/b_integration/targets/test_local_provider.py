@@ -261,7 +261,7 @@ def test_a_killed_run_leaves_nothing(
     assert settings.home is not None
     controller = _controller(settings.home, "killed", 2, nap)
     made = _made(controller)
-    assert len(running(nap)) == 3  # the controller names it as well
+    soon(lambda: len(running(nap)) == 3)  # the controller names it as well
     controller.send_signal(number)
     controller.wait(10)
     assert controller.stdout is not None

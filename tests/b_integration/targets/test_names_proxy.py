@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from tools import tool
 
 from pytest_testlab.model import FrontDoor
 from pytest_testlab.target.names import NamesProxy
@@ -115,7 +116,8 @@ def test_pip_installs_from_the_app(proxy: NamesProxy, tmp_path: Path) -> None:
 
 def test_npm_reaches_the_app(proxy: NamesProxy, tmp_path: Path) -> None:
     """A registry that is under test answers its ping."""
-    said = _run(proxy, "npm", "ping", "--registry", f"http://{HOST}/", "--cache", tmp_path / "npm", HOME=str(tmp_path))
+    ping = (tool("npm", "npm"), "ping", "--registry", f"http://{HOST}/", "--cache", tmp_path / "npm")
+    said = _run(proxy, *ping, HOME=str(tmp_path))
     assert "PONG" in said
 
 

@@ -187,7 +187,7 @@ def test_a_lost_line_is_the_servers_fault(server: Server, running: Running, nap:
     """A command on a server that dies ends at once, as an infrastructure error that names the place."""
     target = SshTarget(server, connect_within_s=1)
     assert server.ssh is not None
-    pid = int(target.run("echo $PPID; ps -o ppid= -p $PPID", timeout_s=5).stdout.split()[1])
+    pid = int(target.run("grep ^PPid: /proc/$PPID/status", timeout_s=5).stdout.split()[1])
     threading.Timer(0.3, os.kill, (pid, signal.SIGKILL)).start()
     began = time.monotonic()
     with pytest.raises(InfraError, match=rf"127\.0\.0\.1:{server.ssh.port}: the line was lost"):
