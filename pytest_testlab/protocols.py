@@ -197,11 +197,15 @@ class Platform(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class RedactionShape:
-    """A known shape of secrets. `pattern` runs only on text that holds one of `words`."""
+    """A known shape of secrets. `pattern` runs only on text that holds one of `words`, or `hint`."""
 
     name: str
-    words: tuple[bytes, ...]
-    """Literal lower-case words, one of which every match has on its line."""
+    words: tuple[bytes, ...] = ()
+    """Literal lower-case words, one of which every match has on its line. Those of four letters are the quickest."""
+    hint: re.Pattern[bytes] | None = None
+    """In place of words: what every match holds. Quick only if it begins with one literal, rare letter."""
+    reach: int | None = None
+    """How many bytes before its word or hint a match begins at most; None = anywhere on the line."""
     pattern: re.Pattern[bytes]
     """Its group `secret` is what gets masked."""
 

@@ -11,15 +11,17 @@ import re
 from pytest_testlab.protocols import RedactionShape
 
 
-def _shape(name: str, words: str, *pattern: str, flags: int = 0) -> RedactionShape:
+def _shape(name: str, words: str, *pattern: str, flags: int = 0, reach: int | None = None) -> RedactionShape:
     return RedactionShape(
         name=name,
         words=tuple(word.encode() for word in words.split("|")),
+        reach=reach,
         pattern=re.compile("".join(pattern).encode(), flags),
     )
 
 
-_NAMED = 'passw|passphr|_pass|-pass|"pass|secret|token|_key|-key|apikey'
+_NAMED = "pass|secr|token|key"
+_LONGEST_NAME = 16
 # It begins with a set of letters, and not with alternatives, because that makes the search several times faster.
 _NAME = (
     r"(?P<name>[PpSsTtAa_-](?i:(?<=p)(?:assw(?:or)?d|assphrase|rivate[_-]key)|(?<=s)ecret|(?<=t)oken"
@@ -63,15 +65,15 @@ BUILT_IN_SHAPES: tuple[RedactionShape, ...] = (
         _DIGIT,
         r"[^\s\"',;\[]{12,4000})",
     ),
-    _shape("bearer", "bearer ", r"(?i)\bbearer {1,4}(?P<secret>", _DIGIT, r"[A-Za-z0-9._~+/=-]{12,4000})"),
+    _shape("bearer", "beare", r"(?i)\bbearer {1,4}(?P<secret>", _DIGIT, r"[A-Za-z0-9._~+/=-]{12,4000})"),
     _shape(
         "set-cookie",
-        "cookie",
+        "cook",
         r"(?i)set-cookie[\"']?\s{0,4}[:=,]\s{0,4}[\"']?[^=;\s\"']{1,200}=(?P<secret>[^;\s\"']{1,4000})",
     ),
     _shape(
         "cookie",
-        "cookie",
+        "cook",
         r"(?i)(?<!set-)cookie[\"']?:\s{0,4}[\"']?[^=;\s\"']{1,200}=(?P<secret>[^\r\n\"']{1,8000})",
     ),
     _shape(
@@ -87,30 +89,35 @@ BUILT_IN_SHAPES: tuple[RedactionShape, ...] = (
         rf"|=\s?{_NOT_CODE}(?![\"'\\])",
         rf"|\s{{0,2}}[:=]\s{{1,2}}{_NOT_CODE}(?={_DIGIT}{_LETTER}[^\s\"',;()\[\]]{{8}}))",
         r"(?P<secret>(?(quote)(?:(?!(?P=quote))[^\r\n]){4,2000}|[^\s\"',;&)}\]]{4,2000}))",
+        reach=_LONGEST_NAME,
     ),
     _shape(
         "assignment-yaml",
         "word:|secret:|token:|key:|pass:",
         rf"(?m)^[\s-]{{0,40}}[\w.-]{{0,80}}?{_NAME}:\s{{1,4}}{_NOT_CODE}(?P<secret>[^\s\"',;]{{6,2000}})\s{{0,4}}$",
     ),
-    _shape(
-        "github",
-        "ghp_|gho_|ghs_|github_pat_",
-        r"\b(?P<secret>(?:gh[pos]_|github_pat_)[A-Za-z0-9_]{20,255})",
+    RedactionShape(
+        name="after-underscore",  # GitHub, Stripe, npm, DigitalOcean
+        hint=re.compile(rb"_[A-Za-z0-9]{16}"),
+        reach=16,
+        pattern=re.compile(
+            rb"\b(?P<secret>(?:gh[oprsu]_|github_pat_)[A-Za-z0-9_]{20,255}|[rs]k_(?:live|test)_[A-Za-z0-9]{16,255}"
+            rb"|npm_[A-Za-z0-9]{36}|do[opr]_v1_[A-Za-z0-9]{20,255})"
+        ),
     ),
-    _shape("gitlab", "glpat-|glrt-", r"\b(?P<secret>gl(?:pat|rt)-[A-Za-z0-9_.-]{16,255})"),
-    _shape("aws", "akia|asia", r"\b(?P<secret>A(?:KI|SI)A[A-Z0-9]{16})\b"),
-    _shape("slack", "xox", r"\b(?P<secret>xox[abeoprs]-[A-Za-z0-9-]{10,255})"),
+    _shape("gitlab", "lpat-|glrt-", r"\b(?P<secret>gl(?:pat|rt)-[A-Za-z0-9_.-]{16,255})", reach=16),
+    _shape("aws", "akia|asia", r"\b(?P<secret>A(?:KI|SI)A[A-Z0-9]{16})\b", reach=16),
+    _shape("slack", "xox", r"\b(?P<secret>xox[abeoprs]-[A-Za-z0-9-]{10,255})", reach=16),
     _shape(
         "jwt",
         "eyj",
         r"\b(?P<secret>eyJ[A-Za-z0-9_-]{8,4000}\.[A-Za-z0-9_-]{8,8000}(?:\.[A-Za-z0-9_-]{0,4000})?)",
+        reach=16,
     ),
-    _shape("stripe", "k_live_|k_test_", r"\b(?P<secret>[sr]k_(?:live|test)_[A-Za-z0-9]{16,255})"),
-    _shape("sk", "sk-", r"\b(?P<secret>sk-(?=[A-Za-z0-9_-]{0,200}[0-9])[A-Za-z0-9_-]{20,255})"),
-    _shape("package-index", "pypi-age|npm_", r"\b(?P<secret>pypi-AgE[A-Za-z0-9_-]{32,1000}|npm_[A-Za-z0-9]{36})"),
-    _shape("google", "aiza", r"\b(?P<secret>AIza[A-Za-z0-9_-]{35})"),
-    _shape("age", "age-secret-key-", r"(?P<secret>AGE-SECRET-KEY-1[A-Z0-9]{40,80})"),
-    _shape("vault", "hvs.|dop_v1_", r"\b(?P<secret>(?:hvs\.|dop_v1_)[A-Za-z0-9_.-]{20,255})"),
+    _shape("sk", "sk-", r"\b(?P<secret>sk-(?=[A-Za-z0-9_-]{0,200}[0-9])[A-Za-z0-9_-]{20,255})", reach=16),
+    _shape("pypi", "-age", r"\b(?P<secret>pypi-AgE[A-Za-z0-9_-]{32,1000})", reach=16),
+    _shape("google", "aiza", r"\b(?P<secret>AIza[A-Za-z0-9_-]{35})", reach=16),
+    _shape("age", "secret-key-", r"(?P<secret>AGE-SECRET-KEY-1[A-Z0-9]{40,80})", reach=16),
+    _shape("vault", "hvs.", r"\b(?P<secret>hvs\.[A-Za-z0-9_.-]{20,255})", reach=16),
 )
 """Every built-in shape."""
