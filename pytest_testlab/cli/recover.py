@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 
-from pytest_testlab.cli._common import print_json, reading, settings_of
+from pytest_testlab.cli._common import harmless, print_json, reading, settings_of
 
 WORKERS_END_WITHIN_S = 20.0
 """A killed controller's workers notice within this time; until then their run is still being written."""
@@ -28,7 +28,7 @@ def handle(args: argparse.Namespace) -> int:
     if args.json:
         return print_json([dataclasses.asdict(run) for run in found])
     for run in found:
-        print(run)
+        print(harmless("\n".join(run.lines())))
     if not found:
         print("nothing to recover: every run on this machine is closed or still going on")
     return 0

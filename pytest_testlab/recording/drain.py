@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from pytest_testlab.recording.folder import RunFolder
-from pytest_testlab.recording.journal import Event, JournalError, read_segment
+from pytest_testlab.recording.journal import Event, JournalError, OtherVersion, count_records, read_segment
+from pytest_testlab.store import migrate
 from pytest_testlab.store.engine import one_line
 from pytest_testlab.store.writes.caches import refresh
 from pytest_testlab.store.writes.names import Names
@@ -28,6 +30,8 @@ BATCH = 500
 BUNDLES = 32
 """Bundles of one transaction, at most; and no more after BUNDLE_BYTES."""
 BUNDLE_BYTES = 4_000_000
+MOST_PROBLEMS = 100
+"""Kept to be shown; all of them are logged."""
 CHANNEL = "testlab_run"
 """What is notified, with the run's name, at most once a second."""
 
@@ -55,6 +59,8 @@ class Drain:
         """What could not be carried over; the journal still has it."""
         self.closed = False
         """The run is closed in the store."""
+        self.foreign = False
+        """A segment is of another version: the run stays open on disk until a program comes that reads it."""
         self._names = Names()
         self._key: RunKey | None = None
         self._events_to: dict[str, int] = {}
@@ -66,9 +72,10 @@ class Drain:
     def events(self) -> bool:
         """Carry one batch of events over; False when there was nothing to carry.
 
-        Raises SQLAlchemy's `OperationalError` or `InterfaceError` when the store is away; call again later.
+        Raises SQLAlchemy's `DBAPIError` when the store is away or in no state to take anything, and `NewerSchema`;
+        call again later.
         """
-        try:
+        with self._from_the_store_again():
             if self._key is None and not self._begin():
                 return False
             batch = self._read()
@@ -76,20 +83,41 @@ class Drain:
                 self._write(batch)
                 return True
             return self._end()
-        except DBAPIError:
-            self._names.forget()
-            raise
 
     def bundles(self) -> bool:
         """Carry some bundles over; False when there was nothing to carry. Raises as `events` does."""
         if self._key is None:
             return False
-        for path in self.folder.segments():
-            rows, read_to = self._read_bundles(path)
-            if read_to is not None:
-                self._write_bundles(path.name, rows, read_to)
-                return True
-        return False
+        with self._from_the_store_again():
+            for path in self.folder.segments():
+                rows, read_to = self._read_bundles(path)
+                if read_to is not None:
+                    self._write_bundles(path.name, rows, read_to)
+                    return True
+            return False
+
+    def waiting(self) -> int:
+        """How many events are on disk and not in the store, as far as is known without asking it."""
+        return sum(count_records(path, self._events_to.get(path.name, 0)) for path in self.folder.segments())
+
+    @contextmanager
+    def _from_the_store_again(self) -> Iterator[None]:
+        """After an error, believe only what the store says it has: it may come back as an earlier one, or empty."""
+        try:
+            yield
+        except (DBAPIError, migrate.NewerSchema):
+            self._forget()
+            raise
+
+    def _forget(self) -> None:
+        self._names.forget()
+        self._key = None
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sa.Connection]:
+        with self.engine.begin() as connection:
+            migrate.keep_schema(connection)
+            yield connection
 
     def notify(self) -> None:
         """Tell listeners that this run has news."""
@@ -105,21 +133,21 @@ class Drain:
         first = self._first_event()
         if first is None:
             return False
-        with self.engine.begin() as connection:
+        with self._transaction() as connection:
             key = put_run(connection, first)
-            for segment, (events_to, bundles_to) in read_offsets(connection, key).items():
-                self._events_to[segment], self._bundles_to[segment] = events_to, bundles_to
+            offsets = read_offsets(connection, key)
             state = connection.scalar(sa.text("SELECT state FROM run WHERE id = :run"), {"run": key.run_id})
             self.closed = state != "running"
+        self._events_to = {segment: events_to for segment, (events_to, _) in offsets.items()}
+        self._bundles_to = {segment: bundles_to for segment, (_, bundles_to) in offsets.items()}
         self._key = key
         return True
 
     def _first_event(self) -> Event | None:
         for path in self.folder.segments():
-            for event, _, _ in self._records(path, 0, blobs=False):
-                if event["kind"] == "run_started":
-                    return _storable(event)
-                break
+            event, _, _ = next(self._records(path, 0, blobs=False), ({}, b"", 0))
+            if event.get("kind") == "run_started":
+                return _storable(event)
         return None
 
     def _read(self) -> Batch:
@@ -135,11 +163,12 @@ class Drain:
                 batch.read_to[path.name] = next_offset
         return batch
 
-    def _records(self, path: Path, at: int, *, blobs: bool) -> Iterable[tuple[Event, bytes, int]]:
+    def _records(self, path: Path, at: int, *, blobs: bool) -> Iterator[tuple[Event, bytes, int]]:
         """The records of a segment; one that is broken is read up to there, and said aloud once."""
         try:
             yield from read_segment(path, at, final=self.final, blobs=blobs)
         except JournalError as error:
+            self.foreign = self.foreign or isinstance(error, OtherVersion)
             if path.name not in self._broken:
                 self._broken.add(path.name)
                 self._complain(str(error))
@@ -147,9 +176,9 @@ class Drain:
     def _write(self, batch: Batch) -> None:
         try:
             self._put(batch.events, batch.read_to)
-        except (OperationalError, InterfaceError):
-            raise
         except (DBAPIError, LookupError, TypeError, ValueError) as error:
+            if not _is_about_the_event(error) or self._run_is_gone():
+                raise
             # One event that the store can't take must not hold up all the others: each by itself, then.
             self._names.forget()
             if len(batch.events) > 1:
@@ -162,12 +191,17 @@ class Drain:
             self._put([], batch.read_to)
         self._events_to.update(batch.read_to)
 
+    def _run_is_gone(self) -> bool:
+        """Whether somebody took the run out of the store, as a restored backup does; then nothing of it can be put."""
+        with self.engine.connect() as connection:
+            return find_run(connection, self.folder.run) != self._key
+
     def _put(self, events: list[Event], read_to: dict[str, int]) -> None:
         assert self._key is not None
         of: dict[str, list[Any]] = {}
         for event in events:
             of.setdefault(event["kind"], []).append(event)
-        with self.engine.begin() as connection:
+        with self._transaction() as connection:
             for plan in of.get("collected", ()):
                 put_plan(connection, self._key, plan, self._names)
             put_targets(connection, self._key, of.get("target", ()))
@@ -183,12 +217,12 @@ class Drain:
         if not self.closed and self._ending is None:
             self._ending = self._find_ending()
         if not self.closed and self._ending is not None:
-            with self.engine.begin() as connection:
+            with self._transaction() as connection:
                 close_run(connection, self._key, self._ending)
             self.closed = True
             return True
         if self._stale_caches:
-            with self.engine.begin() as connection:
+            with self._transaction() as connection:
                 refresh(connection, self._key.run_id, self._key.lane_id)
             self._stale_caches = False
             return True
@@ -232,13 +266,12 @@ class Drain:
     def _write_bundles(self, segment: str, rows: list[BundleRow], read_to: int) -> None:
         assert self._key is not None
         try:
-            with self.engine.begin() as connection:
+            with self._transaction() as connection:
                 put_bundles(connection, self._key, rows, self._names)
                 put_offset(connection, self._key, segment, bundles_to=read_to)
-        except (OperationalError, InterfaceError):
-            self._names.forget()
-            raise
         except DBAPIError as error:
+            if not _is_about_the_event(error) or self._run_is_gone():
+                raise
             self._names.forget()
             if len(rows) > 1:
                 for row in rows:
@@ -249,13 +282,19 @@ class Drain:
         self._bundles_to[segment] = max(read_to, self._bundles_to.get(segment, 0))
 
     def _complain(self, say: str) -> None:
-        self.problems.append(say)
+        if say not in self.problems and len(self.problems) < MOST_PROBLEMS:
+            self.problems.append(say)
         log.error("run %s: %s", self.folder.run, say)
 
-    def exists_in_store(self) -> bool:
-        """Whether the run has reached the store."""
-        with self.engine.connect() as connection:
-            return find_run(connection, self.folder.run) is not None
+
+def _is_about_the_event(error: Exception) -> bool:
+    """Whether another event could fare better: its values are refused (SQLSTATE 22, 23, 54), or can't even be sent."""
+    if not isinstance(error, DBAPIError):
+        return True
+    state = getattr(error.orig, "sqlstate", None)
+    if state is None:
+        return not isinstance(error, OperationalError | InterfaceError)
+    return str(state)[:2] in {"22", "23", "54"}
 
 
 def _storable(event: Event) -> Event:

@@ -57,7 +57,7 @@ class RunFolder:
         """Every run's folder, oldest name first."""
         runs = home / "runs"
         for path in sorted(runs.iterdir()) if runs.is_dir() else ():
-            if RUN_NAME.fullmatch(path.name) and path.is_dir():
+            if RUN_NAME.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
                 yield cls(path)
 
     def segments(self) -> list[Path]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -15,7 +16,7 @@ from pytest_testlab.errors import UsageError
 from pytest_testlab.recording import events
 from pytest_testlab.recording.drain import Drain
 from pytest_testlab.recording.folder import RunFolder
-from pytest_testlab.recording.journal import Journal, JournalError, read_segment
+from pytest_testlab.recording.journal import Journal, JournalError, JournalFull, OtherVersion, read_segment
 from pytest_testlab.store.engine import one_line
 
 WRITER = "recover"
@@ -27,9 +28,23 @@ class Recovered:
 
     run: str
     state: str
-    """What it was closed as; `empty` when it was killed before it had recorded anything."""
+    """What it was closed as; `empty` when it was killed before it had recorded anything, `unreadable` when not even
+    its beginning can be read, `kept` when it waits for another version of this program."""
     problems: tuple[str, ...] = ()
     """What could not be carried over; the journal still has it."""
+
+    def lines(self) -> list[str]:
+        """What there is to say of it, for people."""
+        return [f"the run {self.run} {_SAY.get(self.state, _WAS_WHOLE)}", *(f"  {say}" for say in self.problems)]
+
+
+_WAS_WHOLE = "had not reached the store whole; now it has"
+_SAY = {
+    "aborted": "was left by a session that was killed or broke off; what it had recorded is kept, and it is closed now",
+    "empty": "was left by a session that was killed before it had recorded anything",
+    "unreadable": "can't be taken into the store: its beginning can't be read; its files are kept",
+    "kept": "was taken into the store as far as this version can read it; the rest waits on disk for the other version",
+}
 
 
 def recover(engine: sa.Engine, home: Path, *, wait_s: float = 0.0) -> list[Recovered]:
@@ -41,7 +56,9 @@ def recover(engine: sa.Engine, home: Path, *, wait_s: float = 0.0) -> list[Recov
     try:
         return [found for folder in _left_behind(home, wait_s) if (found := _bring_home(engine, folder)) is not None]
     except DBAPIError as error:
-        raise UsageError(f"the store can't be reached: {one_line(error)}; nothing is lost, try again") from error
+        raise UsageError(f"the store can't take what is left: {one_line(error)}; nothing is lost, try again") from error
+    except JournalFull as error:
+        raise UsageError(f"{error}; make room there, and type: testlab recover") from error
 
 
 def _left_behind(home: Path, wait_s: float) -> Iterator[RunFolder]:
@@ -61,53 +78,56 @@ def _left_behind(home: Path, wait_s: float) -> Iterator[RunFolder]:
 def _bring_home(engine: sa.Engine, folder: RunFolder) -> Recovered | None:
     if folder.closed:
         return None
-    kinds = _kinds(folder)
-    if "run_started" not in kinds:
-        folder.mark_closed()
-        return Recovered(run=folder.run, state="empty", problems=_unreadable(folder))
-    if "run_finished" not in kinds:
+    found = _look(folder)
+    if "run_started" not in found.kinds:
+        if not found.foreign:
+            folder.mark_closed()
+        state = "kept" if found.foreign else "unreadable" if found.problems else "empty"
+        return Recovered(run=folder.run, state=state, problems=found.problems)
+    if "run_finished" not in found.kinds:
         _write_ending(folder)
     drain = Drain(engine, folder, final=True)
     while drain.events() or drain.bundles():
         pass
+    if drain.foreign:
+        return Recovered(run=folder.run, state="kept", problems=tuple(drain.problems))
     folder.mark_closed()
     return Recovered(run=folder.run, state=_state(engine, folder.run), problems=tuple(drain.problems))
 
 
-def _kinds(folder: RunFolder) -> set[str]:
-    kinds: set[str] = set()
-    for path in folder.segments():
-        try:
-            kinds.update(event["kind"] for event, _, _ in read_segment(path, blobs=False))
-        except JournalError:
-            continue  # the drain will say so, where it can still be told to somebody
-    return kinds
+@dataclass(kw_only=True)
+class _Look:
+    """What there is in a run's segments."""
+
+    kinds: set[str] = field(default_factory=set)
+    foreign: bool = False
+    """Another version of the program wrote some of it."""
+    problems: tuple[str, ...] = ()
 
 
-def _unreadable(folder: RunFolder) -> tuple[str, ...]:
-    problems = []
+def _look(folder: RunFolder) -> _Look:
+    look = _Look()
     for path in folder.segments():
         try:
-            for _ in read_segment(path, final=True, blobs=False):
-                pass
+            look.kinds.update(event["kind"] for event, _, _ in read_segment(path, final=True, blobs=False))
         except JournalError as error:
-            problems.append(str(error))
-    return tuple(problems)
+            look.foreign = look.foreign or isinstance(error, OtherVersion)
+            look.problems += (str(error),)
+    return look
 
 
 def _write_ending(folder: RunFolder) -> None:
     """Into the journal first, so that it stays the whole truth."""
-    last = max((path.stat().st_mtime for path in folder.segments()), default=time.time())
-    journal = Journal(folder.path, WRITER)
-    journal.append(
-        events.run_finished(
-            state="aborted",
-            exit_code=None,
-            finished_at=dt.datetime.fromtimestamp(last, dt.UTC),
-            say="the run was killed; what it had recorded was recovered",
+    last = max((path.lstat().st_mtime for path in folder.segments()), default=time.time())
+    with closing(Journal(folder.path, WRITER)) as journal:
+        journal.append(
+            events.run_finished(
+                state="aborted",
+                exit_code=None,
+                finished_at=dt.datetime.fromtimestamp(last, dt.UTC),
+                say="the run was killed; what it had recorded was recovered",
+            )
         )
-    )
-    journal.close()
 
 
 def _state(engine: sa.Engine, run: str) -> str:

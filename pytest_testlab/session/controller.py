@@ -40,9 +40,7 @@ class Controller:
             self.run = self.opened = Run(self.settings, hooks_of(self.config), root=self.config.rootpath)
         except UsageError as error:
             raise pytest.UsageError(str(error)) from None
-        self.errors += [
-            f"the run {left.run} was left by a session that was killed; it is now closed" for left in self.run.recovered
-        ]
+        self.errors += [line for left in self.run.recovered for line in left.lines()]
         self.config.pluginmanager.register(Progress(self.config, self.run), "testlab-progress")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

@@ -59,9 +59,8 @@ class Run:
         """What killed runs had left on this machine; nobody needs to remember `testlab recover`."""
         self.folder = RunFolder.create(self.store.home, self.id)
         self._writing = threading.Lock()
-        self.journal = Journal(self.folder.path, "controller")
-        self.note(events.run_started(self.provenance))
-        self.recorder = Recorder(self.store.url, self.folder)
+        self.journal = self._begin_journal()
+        self.recorder = Recorder(self.store.url, self.folder, revive=self.store.revive)
         self.recorder.start()
         self.estimates = self._estimates()
         self.pool = Pool(

@@ -16,6 +16,16 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = 0x7E571AB
 
 
+class NewerSchema(UsageError):
+    """The store was brought to a schema that this program doesn't know."""
+
+
+def _newer(found: str) -> NewerSchema:
+    return NewerSchema(
+        f"the store's schema is {found}, newer than this program's {HEAD}: upgrade pytest-testlab, or use another store"
+    )
+
+
 def version(connection: sa.Connection) -> str | None:
     """The revision of a store's schema; None when it has none yet."""
     found = connection.scalar(sa.text("SELECT to_regclass('alembic_version')"))
@@ -30,11 +40,19 @@ def check(engine: sa.Engine) -> str | None:
     except DBAPIError as error:
         raise UsageError(f"the store can't be reached: {one_line(error)}") from error
     if found is not None and found > HEAD:
-        raise UsageError(
-            f"the store's schema is {found}, newer than this program's {HEAD}: "
-            "upgrade pytest-testlab, or use another store"
-        )
+        raise _newer(found)
     return found
+
+
+def keep_schema(connection: sa.Connection) -> None:
+    """Hold off upgrades until this transaction ends; raises `NewerSchema` when one has been since the store was opened.
+
+    A run goes on for hours, and a newer program may come to its store meanwhile.
+    """
+    connection.execute(sa.text("SELECT pg_advisory_xact_lock_shared(:key)"), {"key": _LOCK})
+    found = version(connection)
+    if found is not None and found > HEAD:
+        raise _newer(found)
 
 
 def upgrade(engine: sa.Engine) -> None:

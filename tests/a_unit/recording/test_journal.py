@@ -1,7 +1,10 @@
 """The journal on disk: what was appended is read back, whatever happened to the file's end."""
 
+import os
+import resource
 import stat
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_testlab.errors import UsageError
-from pytest_testlab.recording.journal import HEADER, Journal, JournalError, is_being_written, read_segment
+from pytest_testlab.recording.journal import (
+    HEADER,
+    Journal,
+    JournalError,
+    JournalFull,
+    count_records,
+    is_being_written,
+    read_segment,
+)
 
 # Nothing is kept between sessions (the checkout may be closed to us), and a busy machine is no failure.
 examples = settings(database=None, deadline=None)
@@ -60,11 +71,17 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes, list[i
 @given(cut=st.integers(min_value=0))
 @examples
 def test_a_torn_tail_loses_only_the_record_it_tears(whole: tuple[Path, bytes, list[int]], cut: int) -> None:
-    """A file cut off anywhere gives every complete record before the cut, and no error: its writer was killed."""
+    """A file cut off anywhere gives every complete record before the cut; once nobody writes, the tear is said."""
     path, data, ends = whole
     kept = data[: cut % (len(data) + 1)]
     path.write_bytes(kept)
-    assert read(path, final=True) == [record for record, end in zip(EVENTS, ends, strict=True) if end <= len(kept)]
+    expected = [record for record, end in zip(EVENTS, ends, strict=True) if end <= len(kept)]
+    assert read(path) == expected
+    if len(kept) in (len(HEADER), *ends):
+        assert read(path, final=True) == expected
+    else:
+        with pytest.raises(JournalError, match=r"it ends in the middle of a record|it was begun, and holds no record"):
+            read(path, final=True)
 
 
 @given(position=st.integers(min_value=0), flip=st.integers(min_value=1, max_value=255))
@@ -112,6 +129,50 @@ def test_what_is_no_journal_is_refused(tmp_path: Path) -> None:
     stray.write_text("#!/bin/sh\nexit 1\n")
     with pytest.raises(JournalError, match=r"stray\.tlj, byte 0: this is no journal"):
         read(stray)
+
+
+@pytest.mark.parametrize(
+    ("make", "say"),
+    [
+        (lambda path: path.symlink_to("/etc/hostname"), "it is a symbolic link"),
+        (os.mkfifo, "it is no regular file"),
+        (lambda path: path.mkdir(), "it is no regular file"),
+    ],
+)
+def test_what_is_no_file_is_neither_followed_nor_waited_for(
+    tmp_path: Path, make: Callable[[Path], None], say: str
+) -> None:
+    """A link could lead anywhere, and a pipe would never end."""
+    odd = tmp_path / "odd.tlj"
+    make(odd)
+    assert not is_being_written(odd)
+    assert count_records(odd) == 0
+    with pytest.raises(JournalError, match=say):
+        read(odd)
+
+
+def test_records_are_counted_from_an_offset(segment: Path) -> None:
+    """What waits to be read, without reading it; half a record doesn't count."""
+    _, _, after_first = next(iter(read_segment(segment)))
+    with segment.open("ab") as file:
+        file.write(struct.pack("<IIII", 100, 0, 0, 0) + b"half")
+    assert (count_records(segment), count_records(segment, after_first)) == (2, 1)
+
+
+def test_a_full_disk_leaves_no_half_record(tmp_path: Path) -> None:
+    """What can't be finished is cut off again, the error says what is full and how much was to come, and it goes on."""
+    journal = Journal(tmp_path, "gw0")
+    journal.append(*EVENTS[0])
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (journal.path.stat().st_size + 1000, hard))
+    try:
+        with pytest.raises(JournalFull, match=r"ulimit -f.*the next 5,0\d\d bytes of .*gw0\.tlj could not be written"):
+            journal.append({"kind": "big"}, b"x" * 5000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    journal.append(*EVENTS[1])
+    journal.close()
+    assert read(journal.path, final=True) == EVENTS
 
 
 def test_only_the_owner_may_read_it(segment: Path) -> None:

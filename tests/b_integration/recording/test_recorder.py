@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import random
 import signal
 import subprocess
@@ -240,6 +241,85 @@ def test_recovery_says_what_it_could_not_read(store: StoreHandle, tmp_path: Path
     assert len(found.problems) == 1
     assert f"gw0.tlj, byte {size}: a record whose checksum is wrong" in found.problems[0]
     assert statuses(store) == {T[0]: "passed", T[1]: "not_run", T[2]: "not_run", T[3]: "not_run"}
+
+
+def _damaged(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def _of_another_version(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[6] = 9
+    path.write_bytes(data)
+
+
+def _linked(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/etc/hostname")
+
+
+def _a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "state", "say"),
+    [
+        (_damaged, "aborted", "whose checksum is wrong"),
+        (lambda path: os.truncate(path, path.stat().st_size - 3), "aborted", "it ends in the middle of a record"),
+        (lambda path: os.truncate(path, 0), "aborted", "it was begun, and holds no record"),
+        (_of_another_version, "kept", "its format has version 9, and this program reads version 1"),
+        (_linked, "aborted", "it is a symbolic link"),
+        (_a_pipe, "aborted", "it is no regular file"),
+    ],
+)
+@pytest.mark.parametrize("writer", ["controller", "gw0"])
+def test_a_spoiled_segment_costs_no_other(
+    store: StoreHandle, tmp_path: Path, writer: str, spoil: Callable[[Path], None], state: str, say: str
+) -> None:
+    """Whichever it is, the rest of the run is taken in, what is wrong is said aloud, and the file is kept."""
+    folder, journal = begin(tmp_path, T)
+    beginning = Journal(folder.path, "begin")
+    beginning.append(events.run_started(provenance("r1")))
+    workers = [Journal(folder.path, name) for name in ("gw0", "gw1")]
+    for worker, test in zip(workers, T, strict=False):
+        worker.append(outcome(test, "passed"))
+    for each in (journal, beginning, *workers):
+        each.close()
+    folder.close()
+    spoiled = folder.path / "journal" / f"{writer}.tlj"
+    spoil(spoiled)
+    (found,) = recover(store.engine, tmp_path)
+    assert (found.state, folder.closed) == (state, state != "kept")
+    assert [f"{writer}.tlj, byte" in problem and say in problem for problem in found.problems] == [True]
+    came = statuses(store)
+    assert came[T[1]] == "passed"
+    assert came.get(T[0]) == ("passed" if writer == "controller" else "not_run")
+    assert os.path.lexists(spoiled)
+
+
+def test_a_run_whose_beginning_can_not_be_read_is_kept_on_disk(store: StoreHandle, tmp_path: Path) -> None:
+    """It can't be taken in without it; that is said, and no other run is held up."""
+    folder, journal = begin(tmp_path, T)
+    journal.close()
+    folder.close()
+    _damaged(journal.path)
+    data = bytearray(journal.path.read_bytes())
+    data[30] ^= 1
+    journal.path.write_bytes(data)
+    second, other = begin(tmp_path, T[:1], run="r2")
+    other.append(outcome(T[0], "passed"))
+    other.close()
+    second.close()
+    first, last = recover(store.engine, tmp_path)
+    assert (first.run, first.state, last.run, last.state) == ("r1", "unreadable", "r2", "aborted")
+    assert "its files are kept" in first.lines()[0]
+    assert "controller.tlj, byte 8: a record whose checksum is wrong" in first.lines()[1]
+    assert journal.path.exists()
+    assert statuses(store, "r2") == {T[0]: "passed"}
 
 
 def test_a_run_killed_before_it_recorded_anything_leaves_no_trace(store: StoreHandle, tmp_path: Path) -> None:
