@@ -9,6 +9,7 @@ import datetime as dt
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,7 +37,7 @@ from pytest_testlab.errors import (
 from pytest_testlab.model import Bundle, Deployment, FailureClass, Section, Server, Status
 from pytest_testlab.protocols import Platform, Provider, Target
 from pytest_testlab.recording import events
-from pytest_testlab.recording.journal import Journal
+from pytest_testlab.recording.journal import Journal, JournalFull
 from pytest_testlab.target.observe import Observations
 
 COLLECT_WITHIN_S = 20.0
@@ -79,6 +80,8 @@ class Lab:
         self._platform = platform
         self._hooks = hooks
         self._journal = journal
+        self.full = ""
+        """Why the journal can't be written any further."""
         self.secrets = secrets
         self._known = known_secrets
         self._shapes = tuple(shape for shapes in hooks.hook.testlab_redactors() for shape in shapes or ())
@@ -117,6 +120,12 @@ class Lab:
             self._target.close()
             self._target = None
 
+    def end(self) -> None:
+        """End the line to the target and the segment of the journal."""
+        self.close()
+        with suppress(JournalFull):  # each outcome is on disk already, or was said not to be
+            self._journal.close()
+
     @property
     def target(self) -> Target:
         """The line to the target; raises `InfraError` before there is one."""
@@ -127,7 +136,19 @@ class Lab:
     # --- tests --------------------------------------------------------------------------------------------------------
 
     def run(self, item: EntryItem) -> None:
-        """Run a test, keep its bundle, and tell pytest what came of it by raising."""
+        """Run a test, keep its bundle, and tell pytest what came of it by raising.
+
+        An outcome that the journal's disk can't take doesn't count; `full` says so, and no further test should run.
+        """
+        try:
+            outcome = self._run(item)
+        except JournalFull as error:
+            self.full = str(error)
+            raise Headline((f"it could not be recorded, and doesn't count: {error}",)) from None
+        if outcome is not None:
+            raise outcome
+
+    def _run(self, item: EntryItem) -> BaseException | None:
         state = item.parent.state = item.parent.state or UnitState()
         attempt = Attempt(item, self.attempts.get(item.nodeid, 0) + 1)
         self._journal.append(
@@ -142,8 +163,7 @@ class Lab:
         )
         outcome = self._outcome(attempt, state)
         self._record(attempt)
-        if outcome is not None:
-            raise outcome
+        return outcome
 
     def _outcome(self, attempt: Attempt, state: UnitState) -> BaseException | None:
         """Decide the attempt's status; returns what pytest is to see."""

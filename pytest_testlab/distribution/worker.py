@@ -19,6 +19,19 @@ from pytest_testlab.errors import InfraError
 Command = tuple[str, dict[str, Any]]
 
 
+class NoWorker:
+    """Takes the loop's place where there can be none: says why, and ends."""
+
+    def __init__(self, say: str) -> None:
+        self._say = say
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self, session: pytest.Session) -> None:
+        """End before anything is collected."""
+        private.send(private.interactor(session.config), "refused", say=self._say)
+        raise pytest.UsageError(self._say)
+
+
 class WorkerLoop:
     """Runs what the controller hands out, on the target that the controller names."""
 
@@ -85,4 +98,7 @@ class WorkerLoop:
                 break
             nextitem = self._sentinel if following is None else items[following]
             private.run_one(self._worker, index, items[index], nextitem, time.perf_counter)
+            if self._lab.full:
+                private.send(self._worker, "unrecordable", say=self._lab.full)
+                return
         private.send(self._worker, "idle")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -31,17 +32,21 @@ class RunFolder:
         It appears under its name with the lock held, so nobody takes it for one that was left behind.
         """
         final = _path(home, run)
-        final.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=".new-", dir=final.parent))
-        journal_folder(made).mkdir(mode=0o700)
-        lock = os.open(made / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX)
         try:
+            final.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            made = Path(tempfile.mkdtemp(prefix=".new-", dir=final.parent))
+        except OSError as error:
+            raise UsageError(f"a run's folder can't be made in {final.parent}: {error.strerror}") from error
+        try:
+            journal_folder(made).mkdir(mode=0o700)
+            lock = os.open(made / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(lock, fcntl.LOCK_EX)
             made.rename(final)
-        except OSError:
-            os.close(lock)
+        except OSError as error:
             shutil.rmtree(made, ignore_errors=True)
-            raise UsageError(f"the run {run} has a folder already: {final}") from None
+            if final.exists():
+                raise UsageError(f"the run {run} has a folder already: {final}") from None
+            raise UsageError(f"a run's folder can't be made in {final.parent}: {error.strerror}") from error
         return cls(final, lock)
 
     @classmethod
@@ -85,6 +90,55 @@ class RunFolder:
         self._lock = fd
         return True
 
+    def remove(self) -> None:
+        """Take back what `create` made."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        self.close()
+
+    # --- room for the last words --------------------------------------------------------------------------------------
+
+    def reserve(self, size: int) -> None:
+        """Keep some bytes of the disk free for this run; raises `UsageError` when there aren't as many."""
+        fd = os.open(self._reserve, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(fd, 0, size)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                free = shutil.disk_usage(self.path).free
+                raise UsageError(
+                    f"no run can be recorded below {self.path.parent}: {error.strerror}; a run needs {size:,} bytes at "
+                    f"the least, {free:,} are free: make room there, or set TESTLAB_HOME to a folder of another disk"
+                ) from error
+        finally:
+            os.close(fd)
+
+    def release_reserve(self) -> None:
+        """Give the bytes to whoever writes next; may be called twice."""
+        self._reserve.unlink(missing_ok=True)
+
+    @property
+    def _reserve(self) -> Path:
+        return self.path / "reserve"
+
+    # --- which store it belongs to ------------------------------------------------------------------------------------
+
+    def take_note_of_store(self, identity: str) -> None:
+        """Remember which database has the run; an empty identity is none."""
+        if identity:
+            fd = os.open(self.path / "store", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with os.fdopen(fd, "w", encoding="ascii") as file:
+                file.write(identity)
+
+    def belongs_to(self, identity: str) -> bool:
+        """Whether that database may take the run in: no other is known to have it."""
+        try:
+            noted = (self.path / "store").read_text(encoding="ascii")
+        except (OSError, ValueError):
+            return True
+        return not identity or not noted or noted == identity
+
+    # --- its end ------------------------------------------------------------------------------------------------------
+
     def close(self) -> None:
         """Let go of the lock; may be called twice."""
         if self._lock is not None:
@@ -98,6 +152,7 @@ class RunFolder:
 
     def mark_closed(self) -> None:
         """Say that all of it is in the store."""
+        self.release_reserve()
         (self.path / "closed").touch(mode=0o600)
 
 

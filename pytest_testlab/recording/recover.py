@@ -17,7 +17,7 @@ from pytest_testlab.recording import events
 from pytest_testlab.recording.drain import Drain
 from pytest_testlab.recording.folder import RunFolder
 from pytest_testlab.recording.journal import Journal, JournalError, JournalFull, OtherVersion, read_segment
-from pytest_testlab.store.engine import one_line
+from pytest_testlab.store.engine import identity, one_line
 
 WRITER = "recover"
 
@@ -29,7 +29,7 @@ class Recovered:
     run: str
     state: str
     """What it was closed as; `empty` when it was killed before it had recorded anything, `unreadable` when not even
-    its beginning can be read, `kept` when it waits for another version of this program."""
+    its beginning can be read; `kept` when it waits for another version of this program, `elsewhere` for its store."""
     problems: tuple[str, ...] = ()
     """What could not be carried over; the journal still has it."""
 
@@ -43,6 +43,7 @@ _SAY = {
     "aborted": "was left by a session that was killed or broke off; what it had recorded is kept, and it is closed now",
     "empty": "was left by a session that was killed before it had recorded anything",
     "unreadable": "can't be taken into the store: its beginning can't be read; its files are kept",
+    "elsewhere": "was begun in another store, and waits on disk for it",
     "kept": "was taken into the store as far as this version can read it; the rest waits on disk for the other version",
 }
 
@@ -54,7 +55,9 @@ def recover(engine: sa.Engine, home: Path, *, wait_s: float = 0.0) -> list[Recov
     writer then is left for the next time. Raises `UsageError` when the store can't be reached.
     """
     try:
-        return [found for folder in _left_behind(home, wait_s) if (found := _bring_home(engine, folder)) is not None]
+        left = _left_behind(home, wait_s)
+        where = identity(engine)
+        return [found for folder in left if (found := _bring_home(engine, where, folder)) is not None]
     except DBAPIError as error:
         raise UsageError(f"the store can't take what is left: {one_line(error)}; nothing is lost, try again") from error
     except JournalFull as error:
@@ -75,9 +78,11 @@ def _left_behind(home: Path, wait_s: float) -> Iterator[RunFolder]:
             folder.close()
 
 
-def _bring_home(engine: sa.Engine, folder: RunFolder) -> Recovered | None:
+def _bring_home(engine: sa.Engine, where: str, folder: RunFolder) -> Recovered | None:
     if folder.closed:
         return None
+    if not folder.belongs_to(where):
+        return Recovered(run=folder.run, state="elsewhere", problems=(_elsewhere(folder),))
     found = _look(folder)
     if "run_started" not in found.kinds:
         if not found.foreign:
@@ -93,6 +98,13 @@ def _bring_home(engine: sa.Engine, folder: RunFolder) -> Recovered | None:
         return Recovered(run=folder.run, state="kept", problems=tuple(drain.problems))
     folder.mark_closed()
     return Recovered(run=folder.run, state=_state(engine, folder.run), problems=tuple(drain.problems))
+
+
+def _elsewhere(folder: RunFolder) -> str:
+    return (
+        "give `testlab recover` that store with --db or TESTLAB_DATABASE_URL; if this one has taken its place, remove "
+        f"{folder.path / 'store'} first"
+    )
 
 
 @dataclass(kw_only=True)

@@ -21,12 +21,16 @@ def configure(config: pytest.Config, settings: Settings) -> None:
 
 
 def _configure_worker(config: pytest.Config, settings: Settings) -> None:
-    from pytest_testlab.distribution.worker import WorkerLoop
+    from pytest_testlab.distribution.worker import NoWorker, WorkerLoop
+    from pytest_testlab.recording.journal import JournalFull
     from pytest_testlab.session.assemble import lab_from_wire
 
     config.option.testlab_db = None
-    lab = lab_from_wire(config, settings)
-    config.pluginmanager.register(WorkerLoop(lab), "testlab-worker")
+    try:
+        worker: object = WorkerLoop(lab_from_wire(config, settings))
+    except JournalFull as error:
+        worker = NoWorker(f"a worker can't record anything: {error}")
+    config.pluginmanager.register(worker, "testlab-worker")
 
 
 def _configure_controller(config: pytest.Config, settings: Settings) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
-from pytest_testlab.errors import UsageError
+from pytest_testlab.errors import TestlabError
 from pytest_testlab.options import Settings
 from pytest_testlab.session.assemble import hooks_of
 from pytest_testlab.session.run import Run
@@ -38,9 +39,10 @@ class Controller:
         _heed_sigterm()
         try:
             self.run = self.opened = Run(self.settings, hooks_of(self.config), root=self.config.rootpath)
-        except UsageError as error:
+        except (TestlabError, OSError) as error:
             raise pytest.UsageError(str(error)) from None
-        self.errors += [line for left in self.run.recovered for line in left.lines()]
+        here = [left for left in self.run.recovered if left.state != "elsewhere"]
+        self.errors += [line for left in here for line in left.lines()]
         self.config.pluginmanager.register(Progress(self.config, self.run), "testlab-progress")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -59,13 +61,19 @@ class Controller:
 
     def _state(self, exitstatus: int) -> str:
         """A run that broke off is no night to hold others against."""
-        if self.run.aborted or exitstatus in (pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR):
+        if (
+            self.run.aborted
+            or self.run.unrecorded
+            or exitstatus in (pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR)
+        ):
             return "aborted"
         return "interrupted" if exitstatus == pytest.ExitCode.INTERRUPTED else "finished"
 
     def _exit_code(self, exitstatus: int) -> int:
         if self.run.aborted:
             return EXIT_NOT_BLANK
+        if self.run.unrecorded and exitstatus == pytest.ExitCode.INTERRUPTED:
+            return 1
         if exitstatus == 0 and any(self.run.counts.get(status) for status in BAD):
             return 1
         return exitstatus
@@ -84,8 +92,11 @@ class Controller:
         if signal.getsignal(signal.SIGTERM) is signal.default_int_handler:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if self.opened is not None:
-            self.opened.release()
-            self.opened = None
+            opened, self.opened = self.opened, None
+            try:
+                opened.release()
+            except TestlabError as error:
+                sys.stderr.write(f"testlab: {error}\n")
 
 
 def _heed_sigterm() -> None:

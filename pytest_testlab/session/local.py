@@ -47,11 +47,15 @@ class Local(Controller):
         try:
             return (yield)
         finally:
-            self.lab.close()
+            self.lab.end()
 
     def pytest_runtest_logfinish(self) -> None:
         """Stop when the budget is spent; what was not run is counted as such."""
-        if time.monotonic() > self.run.deadline and len(self.run.results) < len(self.run.tests):
+        if self.lab.full:
+            self.run.can_not_record(self.lab.full)
+        if self.run.unrecorded:
+            self._session.shouldstop = self.run.unrecorded
+        elif time.monotonic() > self.run.deadline and len(self.run.results) < len(self.run.tests):
             self._session.shouldfail = self.run.say = "the budget is spent"
 
     def _before_unit(self) -> None:

@@ -9,11 +9,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pluggy
 
+from pytest_testlab.errors import UsageError
 from pytest_testlab.options import Settings
 from pytest_testlab.planning.forecast import Forecast
 from pytest_testlab.planning.units import Estimates, Unit, make_units, projected_s
@@ -21,14 +23,17 @@ from pytest_testlab.plugins import offers, pick
 from pytest_testlab.pool.pool import Pool, Slot
 from pytest_testlab.recording import events
 from pytest_testlab.recording.folder import RunFolder
-from pytest_testlab.recording.journal import Journal
+from pytest_testlab.recording.journal import Journal, JournalFull
 from pytest_testlab.recording.recorder import Recorder
 from pytest_testlab.recording.recover import recover
 from pytest_testlab.session.provenance import provenance
 from pytest_testlab.store.embedded import open_store
+from pytest_testlab.store.engine import identity
 from pytest_testlab.store.reads import estimates
 
 DRAIN_WITHIN_S = 60.0
+RESERVE = 1024 * 1024
+"""Bytes of the disk that are kept until it is full, so that a run can still say how it ended."""
 
 
 class Run:
@@ -54,19 +59,49 @@ class Run:
         self.slot_changed: Callable[[Slot], None] = lambda slot: None
         self.provenance = provenance(settings, root=root, provider=settings.provider, platform=self.platform_name)
         self.id = self.provenance.run
-        self.store = open_store(settings)
-        self.recovered = recover(self.store.engine, self.store.home)
-        """What killed runs had left on this machine; nobody needs to remember `testlab recover`."""
-        self.folder = RunFolder.create(self.store.home, self.id)
+        self.unrecorded = ""
+        """Why the journal can't be written any further; nothing is given out then."""
+        self.broke: Callable[[str], None] = lambda say: None
+        """Called once, on any thread, when `unrecorded` is set."""
         self._writing = threading.Lock()
-        self.journal = self._begin_journal()
-        self.recorder = Recorder(self.store.url, self.folder, revive=self.store.revive)
-        self.recorder.start()
-        self.estimates = self._estimates()
+        self.store = open_store(settings)
+        try:
+            self._open()
+        except BaseException:
+            self.store.close()
+            raise
         self.pool = Pool(
             self.provider, run=self.id, size=settings.pool, image=settings.image, changed=self._slot_changed
         )
         self.phases["start"] = self.elapsed
+
+    def _open(self) -> None:
+        """Take in what was left behind, and begin the journal: the last that can go wrong before anything is made."""
+        self.recovered = recover(self.store.engine, self.store.home)
+        """What killed runs had left on this machine; nobody needs to remember `testlab recover`."""
+        self.estimates = self._estimates()
+        self.folder = RunFolder.create(self.store.home, self.id)
+        try:
+            self.folder.take_note_of_store(identity(self.store.engine))
+            self.folder.reserve(RESERVE)
+            self.journal = self._begin_journal()
+        except BaseException:
+            self.folder.remove()
+            raise
+        self.recorder = Recorder(self.store.url, self.folder, revive=self.store.revive)
+        self.recorder.start()
+
+    def _begin_journal(self) -> Journal:
+        """The first event stands in a segment of its own as well: without it nothing of a run can be taken in."""
+        event = events.run_started(self.provenance)
+        try:
+            with closing(Journal(self.folder.path, "begin")) as beginning:
+                beginning.append(event)
+            journal = Journal(self.folder.path, "controller")
+            journal.append(event)
+        except JournalFull as error:
+            raise UsageError(f"no run can be recorded: {error}; make room there, or set TESTLAB_HOME") from error
+        return journal
 
     @property
     def elapsed(self) -> float:
@@ -86,12 +121,33 @@ class Run:
         return +counts
 
     def note(self, event: Mapping[str, Any], *, sync: bool = True) -> None:
-        """Write to this process's segment of the journal; the pool's threads do so too."""
+        """Write to this process's segment of the journal; the pool's threads do so too.
+
+        A full disk is no error here: `unrecorded` says it, and the session ends in order with the room that was kept.
+        """
         with self._writing:
-            self.journal.append(event, sync=sync)
+            try:
+                self.journal.append(event, sync=sync)
+                return
+            except JournalFull as error:
+                say = str(error)
+                self.folder.release_reserve()
+            with suppress(JournalFull):
+                self.journal.append(event, sync=sync)
+        self.can_not_record(say)
+
+    def can_not_record(self, say: str) -> None:
+        """The journal of this process or of a worker is full: what was finished is kept, and the session must end."""
+        if not self.unrecorded:
+            self.unrecorded = f"{say}; what was finished before is kept: make room there, then start again"
+            self.folder.release_reserve()
+            self.broke(self.unrecorded)
 
     def begin(self, collection: Sequence[str], tests: Sequence[Mapping[str, Any]]) -> list[Unit]:
-        """Take down what was collected, begin to provision, and return the units to run."""
+        """Take down what was collected, begin to provision, and return the units to run.
+
+        Raises `UsageError` when the plan can't be taken down.
+        """
         self.phases["collect"] = self.elapsed - self.phases["start"]
         self.tests = {test["test"]: test for test in tests}
         kinds = {name: f"{test['suite']}/{test['stage']}" for name, test in self.tests.items()}
@@ -100,6 +156,8 @@ class Run:
         projection = projected_s(self.units, self.settings.pool) if self.estimates.by_test else None
         planned = [events.PlannedTest(**test) for test in tests]
         self.note(events.collected(planned, selection=selection(self.tests), projected_s=projection))
+        if self.unrecorded:
+            raise UsageError(self.unrecorded)
         self.pool.start(len(self.units))
         return self.units
 
@@ -121,18 +179,30 @@ class Run:
             events.run_finished(
                 state=state,
                 exit_code=exit_code,
-                say=self.aborted or self.say,
+                say=self.aborted or self.unrecorded or self.say,
                 finished_at=dt.datetime.now(dt.UTC),
                 phases=self.phases,
             )
         )
-        self.journal.close()
+        return errors + self._end_recording(state)
+
+    def _end_recording(self, state: str) -> list[str]:
+        try:
+            self.journal.close()
+        except JournalFull as error:
+            self.can_not_record(str(error))
         if self.recorder.close(DRAIN_WITHIN_S):
             self.folder.close()
             self.hooks.hook.testlab_run_finished(run=self.id, state=state, counts=dict(self.counts))
-        else:
-            errors.append("the store did not take everything in time: `testlab recover` drains the rest")
-        return errors
+            return list(self.recorder.problems)
+        return [*self.recorder.problems, self._not_drained()]
+
+    def _not_drained(self) -> str:
+        """What to say of a run that ended before the store had it all."""
+        where = " (with the same --db or TESTLAB_DATABASE_URL)" if self.settings.db else ""
+        why = f"the store is away: {self.recorder.away}" if self.recorder.away else "the store has not taken everything"
+        kept = f"{self.recorder.waiting or 'some'} events of this run are kept on disk only, in {self.folder.path}"
+        return f"{why}; {kept}; the next run takes them in, or type: testlab recover{where}"
 
     def provider_close(self) -> None:
         """Let a provider that holds something open end it."""

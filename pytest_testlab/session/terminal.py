@@ -55,6 +55,8 @@ class Progress:
         self._reporter: Any = config.pluginmanager.getplugin("terminalreporter")
         self._fancy = _fancy(self._reporter)
         self._running: dict[str, float] = {}
+        self._away = False
+        """Whether the store was away when it was last spoken of."""
         self._status = StatusLine(getattr(self._reporter, "_tw", None), self._now)
         if self._reporter is not None and not self._verbose:
             private.only_our_lines(self._reporter)
@@ -95,6 +97,19 @@ class Progress:
         if result is not None and not self._verbose and self._reporter is not None:
             with self._status.aside():
                 self._line(result, report.duration)
+                self._say_store()
+
+    def _say_store(self) -> None:
+        """Say once that the store is away, and once that it is back."""
+        away = self._run.recorder.away
+        if away and not self._away:
+            waiting = self._run.recorder.waiting
+            self._reporter.line(
+                f"  the store is away ({away}): recording to disk only; {waiting} events wait", yellow=True
+            )
+        elif self._away and not away:
+            self._reporter.line("  the store is back, and takes in what waited on disk", light=True)
+        self._away = away is not None
 
     def _line(self, result: Mapping[str, Any], seconds: float) -> None:
         writer = self._reporter
@@ -126,7 +141,8 @@ class Progress:
         done = f"{len(self._run.results)} of {planned} done" if planned else "collecting"
         seconds = self._run.forecast.remaining_s
         left = f"about {human(max(seconds, 1.0))} left" if seconds is not None else ""
-        return "  " + " │ ".join(filter(None, (done, left, ", ".join(running) or self._run.pool.say())))
+        away = f"store away, {self._run.recorder.waiting} events wait on disk" if self._run.recorder.away else ""
+        return "  " + " │ ".join(filter(None, (done, left, away, ", ".join(running) or self._run.pool.say())))
 
 
 def _shortened(text: str, width: int) -> str:
@@ -157,8 +173,8 @@ def _targets(count: int) -> str:
 
 
 def _verdict(run: Run, writer: Any, counts: Mapping[str, int], fancy: bool) -> None:
-    if run.aborted:
-        writer.line(f"  aborted: {run.aborted}", red=True, bold=True)
+    if run.aborted or run.unrecorded:
+        writer.line(f"  aborted: {run.aborted or run.unrecorded}", red=True, bold=True)
     if run.say:
         writer.line(f"  {run.say}", yellow=True)
     writer.write("  ")
