@@ -46,7 +46,7 @@ e2e: $(STAMP) ## what needs root, or changes the host
 	$(BIN)/python -m pytest tests/c_e2e
 
 bench: $(STAMP) ## the promises with a number
-	@for script in schedule overhead collect; do $(BIN)/python benchmarks/$$script.py || failed=1; done; exit $${failed:-0}
+	@for script in schedule overhead collect bundle; do $(BIN)/python benchmarks/$$script.py || failed=1; done; exit $${failed:-0}
 
 screenshots: tools $(STAMP) ## pictures of the pages, into build/screenshots
 	$(BIN)/python tests/screenshots.py build/screenshots

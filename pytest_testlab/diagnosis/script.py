@@ -42,8 +42,10 @@ after() {
   shift
   "$@"
 }
+only() { limit "$@"; }
 if [ -n "$limited" ]; then
   limit() { n=$1; shift; timeout -k 2 "$n" "$@"; }
+  only() { n=$1; shift; exec timeout -k 2 "$n" "$@"; }
 elif timeout 5 true 2>/dev/null; then
   limit() { n=$1; shift; timeout "$n" "$@"; }
 else
@@ -65,7 +67,7 @@ fi
 job() {
   {
     { limit "$2" sh "$d/$1.sh" "$d/$1.absent" 2>"$d/$1.err"; echo $? >"$d/$1.code"; } |
-      limit $(($2 + 3)) dd bs=65536 2>"$d/$1.size" | tail -c "$3" >"$d/$1.out" && : >"$d/$1.kept"
+      only $(($2 + 3)) dd bs=65536 2>"$d/$1.size" | tail -c "$3" >"$d/$1.out" && : >"$d/$1.kept"
   } 5>&-
   echo "$1 $3" >&5
 }
@@ -145,7 +147,8 @@ def compose(fragments: Sequence[Section], boundary: str, deadline_s: int) -> str
         # By the shell's own `printf`: as an argument of a program, the fragment would show in the process list.
         text = shlex.quote(f"{_PRELUDE}{section.script}\n")
         parts.append(f'printf %s {text} >"$d/{index}.sh"\n')
-    for index, section in enumerate(fragments):
+    # Those that may take longest begin first: the others then come in, and travel, while these are at work.
+    for index, section in sorted(enumerate(fragments), key=lambda numbered: -numbered[1].timeout_s):
         # A second before the script's own end, so that what a cut-off section has printed until then still comes along.
         seconds = max(1, min(section.timeout_s, deadline_s - 1))
         # A job that outlives the script must not hold the line open, nor mix into the frames; by `exec`, because dash

@@ -30,11 +30,11 @@ def journald(*, shared: bool = False, minutes: int = JOURNAL_MINUTES) -> Section
     """The last minutes of systemd's log; on a shared machine the kernel's lines alone, which tell of memory kills."""
     which = " -k" if shared else ""
     command = f"journalctl --no-pager -q -o short-iso -n 2000 --since '-{minutes} min'{which}"
-    script = f"""
+    script = rf"""
 command -v journalctl >/dev/null 2>&1 || absent "there is no journalctl"
 [ -d /run/log/journal ] || [ -d /var/log/journal ] || absent "systemd's journal does not run here"
-case " $(id -u) $(id -Gn) " in
-  " 0 "*|*" systemd-journal "*|*" adm "*|*" wheel "*) ;;
+case "$(id)" in
+  uid=0\(*|*groups=*\(systemd-journal\)*|*groups=*\(adm\)*|*groups=*\(wheel\)*) ;;
   *) absent "no permission: user $(id -un) is in none of the groups systemd-journal, adm, wheel" ;;
 esac
 {command} 2>&1
@@ -53,7 +53,8 @@ free -m 2>/dev/null || head -n 5 /proc/meminfo
 echo '$ load'
 cat /proc/loadavg 2>/dev/null || uptime
 echo '$ processes by memory'
-ps {whose} -o pid,ppid,user,rss,pcpu,etime,args --sort=-rss 2>/dev/null | head -n 16 | cut -c 1-200 | grep . ||
+ps {whose} -o pid,ppid,user,rss,pcpu,etime,args --sort=-rss 2>/dev/null |
+  awk 'NR <= 16 {{ print substr($0, 1, 200) }} END {{ exit !NR }}' ||
   ps 2>/dev/null | head -n 40 | grep . || {{
     echo 'PID PPID UID RSS_kB NAME'
     cat /proc/[0-9]*/status 2>/dev/null | awk -v own="{own}" '

@@ -7,6 +7,9 @@ tl_quoted() {
     printf '"%s"' "$(printf '%s' "$1" | tr '\000-\037' ' ' | cut -c 1-300 | sed 's/[\\"]/\\&/g')"
 }
 
+# The front door needn't be looked for, so it is asked while the rest is.
+tl_get "$tl_tmp/front" "$tl_front_address" "$tl_host" "$tl_path" &
+tl_get "$tl_tmp/unknown" "$tl_front_address" "$tl_unknown_host" "$tl_path" &
 tl_pids=$(tl_tree)
 tl_listeners | sort -u >"$tl_tmp/listeners"
 
@@ -87,8 +90,6 @@ tl_inside_addresses >"$tl_tmp/inside"
 while read -r tl_number tl_address tl_declared; do
     tl_get "$tl_tmp/inside.$tl_number" "$tl_address" "$tl_host" "$tl_path" &
 done <"$tl_tmp/inside"
-tl_get "$tl_tmp/front" "$tl_front_address" "$tl_host" "$tl_path" &
-tl_get "$tl_tmp/unknown" "$tl_front_address" "$tl_unknown_host" "$tl_path" &
 if [ -n "$tl_addon_host" ]; then
     # PG… stay within this subshell; never an argument, which anyone could read
     (
