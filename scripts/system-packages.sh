@@ -15,7 +15,12 @@ use() { # use PACKAGE TEST...
     shift
     "$@" >/dev/null 2>&1 || useful="$useful $package"
 }
-has_postgres() { command -v postgres || ls /usr/lib/postgresql/*/bin/postgres /opt/homebrew/bin/postgres; }
+has_postgres() { # Debian keeps it off PATH
+    for server in "$(command -v postgres)" /usr/lib/postgresql/*/bin/postgres /opt/homebrew/bin/postgres; do
+        [ ! -x "$server" ] || return 0
+    done
+    return 1
+}
 
 need postgresql has_postgres
 need nginx-light command -v nginx
