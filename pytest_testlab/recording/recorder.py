@@ -22,7 +22,7 @@ LONGEST_WAIT_S = 5.0
 """Between attempts to reach a store that is away."""
 SILENT_S = 20.0
 """A store that has not answered for so long is called away, though the connection stands."""
-LET_BE_S = 10.0
+LET_BE_S = 5.0
 """How long to go on trying, at the end of a run, with a store that is away; `testlab recover` does it at any time."""
 WRITERS_END_S = 5.0
 """How long to wait for workers that still have their segment open when all else is carried over."""
@@ -34,14 +34,23 @@ class Recorder:
     """Tails all segments of a run's folder. `start`, then `close`; errors never reach the run itself."""
 
     def __init__(
-        self, store: str | sa.Engine, folder: RunFolder, *, revive: Callable[[], object] = lambda: None
+        self,
+        store: str | sa.Engine,
+        folder: RunFolder,
+        *,
+        revive: Callable[[], object] = lambda: None,
+        changed: Callable[[], object] = lambda: None,
     ) -> None:
-        """`revive` is called when the store is away: it starts a server that is the lab's own."""
+        """`revive` is called when the store is away: it starts a server that is the lab's own.
+
+        `changed` is called when the store went away or came back; both on the recorder's thread.
+        """
         self._engine = make_engine(store) if isinstance(store, str) else store
         self._owns_engine = isinstance(store, str)
         self._drain = Drain(self._engine, folder)
         self._folder = folder
         self._revive = revive
+        self._changed = changed
         self._wake = threading.Event()
         self._deadline: float | None = None
         self._let_be: float = 0.0
@@ -104,7 +113,10 @@ class Recorder:
             try:
                 self._asked_at = time.monotonic()
                 self._drain_all()
-                self._lost, wait = None, EVERY_S
+                wait = EVERY_S
+                if self._lost is not None:
+                    self._lost = None
+                    self._changed()
                 if closing:
                     self._drained = True
                     return
@@ -160,7 +172,8 @@ class Recorder:
             self._notified, self._news = time.monotonic(), False
 
     def _lose(self, say: str) -> None:
-        if self._lost is None:
+        first = self._lost is None
+        if first:
             log.warning("the store is away (%s); the journal keeps everything until it is back", say)
         self.waiting = self._drain.waiting()
         self._lost = say
@@ -169,3 +182,5 @@ class Recorder:
             self._revive()
         except TestlabError as error:
             self._lost = one_line(error)
+        if first:
+            self._changed()

@@ -25,6 +25,7 @@ class Controller:
     """A pytest plugin; `Local` and `Distributed` add how tests reach their targets."""
 
     run: Run
+    progress: Progress
 
     def __init__(self, config: pytest.Config, settings: Settings, secrets: Mapping[str, str]) -> None:
         self.config = config
@@ -43,7 +44,8 @@ class Controller:
             raise pytest.UsageError(str(error)) from None
         here = [left for left in self.run.recovered if left.state != "elsewhere"]
         self.errors += [line for left in here for line in left.lines()]
-        self.config.pluginmanager.register(Progress(self.config, self.run), "testlab-progress")
+        self.progress = Progress(self.config, self.run)
+        self.config.pluginmanager.register(self.progress, "testlab-progress")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Count what came of a test."""

@@ -70,6 +70,7 @@ class Distributed(Controller):
         """Take the place of xdist's own schedulers."""
         self.post = private.listen(config, self._on_event)
         self.scheduler = PullScheduler(self.run.pool, self, deadline=self.run.deadline, attempts={})
+        self.run.store_changed = lambda: self.post(kind="store")
         self.run.broke = lambda say: self.post(kind="broke", say=say)
         self.run.slot_changed = lambda slot: self.post(kind="slot", slot=slot)
         threading.Thread(target=self._tick, name="testlab-clock", daemon=True).start()
@@ -134,6 +135,9 @@ class Distributed(Controller):
 
     def _on_unrecordable(self, node: Any, say: str) -> None:
         self.run.can_not_record(say)
+
+    def _on_store(self) -> None:
+        self.progress.say_store()
 
     def _on_broke(self, say: str) -> None:
         private.stop(self.config, say)

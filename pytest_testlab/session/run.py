@@ -63,6 +63,8 @@ class Run:
         """Why the journal can't be written any further; nothing is given out then."""
         self.broke: Callable[[str], None] = lambda say: None
         """Called once, on any thread, when `unrecorded` is set."""
+        self.store_changed: Callable[[], None] = lambda: None
+        """Called on the recorder's thread when the store went away or came back."""
         self._writing = threading.Lock()
         self.store = open_store(settings)
         try:
@@ -88,7 +90,9 @@ class Run:
         except BaseException:
             self.folder.remove()
             raise
-        self.recorder = Recorder(self.store.url, self.folder, revive=self.store.revive)
+        self.recorder = Recorder(
+            self.store.url, self.folder, revive=self.store.revive, changed=lambda: self.store_changed()
+        )
         self.recorder.start()
 
     def _begin_journal(self) -> Journal:

@@ -97,13 +97,19 @@ class Progress:
         if result is not None and not self._verbose and self._reporter is not None:
             with self._status.aside():
                 self._line(result, report.duration)
-                self._say_store()
+            self.say_store()
 
-    def _say_store(self) -> None:
-        """Say once that the store is away, and once that it is back."""
-        away = self._run.recorder.away
+    def say_store(self) -> None:
+        """Say once that the store is away, and once that it is back; where it is found out, or with the next test."""
+        if self._reporter is None or self._verbose < 0:
+            return
+        with self._status.aside():
+            self._say_store(self._run.recorder.away)
+
+    def _say_store(self, away: str | None) -> None:
         if away and not self._away:
             waiting = self._run.recorder.waiting
+            self._reporter.ensure_newline()
             self._reporter.line(
                 f"  the store is away ({away}): recording to disk only; {waiting} events wait", yellow=True
             )

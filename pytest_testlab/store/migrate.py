@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -14,6 +15,12 @@ HEAD = "0001"
 """The newest revision; revisions are four digits, so that they compare as text."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = 0x7E571AB
+PATIENCE_S = 5.0
+_NOT_YET = ("starting up", "shutting down", "too many clients", "connection slots")
+"""What PostgreSQL says in English of a connection that it may take soon; libpq gives no code for these."""
+_WAY_OUT = (
+    "start it, or name another with --testlab-db or TESTLAB_DATABASE_URL; without either the embedded one is used"
+)
 
 
 class NewerSchema(UsageError):
@@ -33,12 +40,21 @@ def version(connection: sa.Connection) -> str | None:
 
 
 def check(engine: sa.Engine) -> str | None:
-    """The revision of a store's schema; raises `UsageError` when it is newer than this program, or out of reach."""
-    try:
-        with engine.connect() as connection:
-            found = version(connection)
-    except DBAPIError as error:
-        raise UsageError(f"the store can't be reached: {one_line(error)}") from error
+    """The revision of a store's schema; raises `UsageError` when it is newer than this program, or out of reach.
+
+    A server that answers and has no time for us yet is asked again for a while.
+    """
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            with engine.connect() as connection:
+                found = version(connection)
+            break
+        except DBAPIError as error:
+            say = one_line(error)
+            if not any(words in say for words in _NOT_YET) or time.monotonic() > deadline:
+                raise UsageError(f"the store can't be reached: {say}; {_WAY_OUT}") from error
+            time.sleep(0.2)
     if found is not None and found > HEAD:
         raise _newer(found)
     return found
