@@ -17,7 +17,7 @@ import shutil
 import stat
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -173,13 +173,18 @@ def _crc(length: int, blob_length: int, blob_crc: int, payload: bytes) -> int:
 
 
 def read_segment(
-    path: Path, offset: int = 0, *, final: bool = False, blobs: bool = True
+    path: Path,
+    offset: int = 0,
+    *,
+    final: bool = False,
+    blobs: bool = True,
+    load: Callable[[bytes], Event] = json.loads,
 ) -> Iterator[tuple[Event, bytes, int]]:
     """Each complete record from `offset` on: the event, its blob, and the offset to go on from.
 
     Stops at an incomplete record: its writer is still at it, or was killed. Without `blobs` they are left unread, and
-    come as b"". Anything that can't be read ends it too, and with `final`, when nobody writes any more, raises
-    `JournalError`; so does what is no segment, or one of another version of the format, always.
+    come as b"". `load` reads an event's JSON. Anything that can't be read ends it too, and with `final`, when nobody
+    writes any more, raises `JournalError`; so does what is no segment, or one of another version of the format, always.
     """
     with _open(path) as file:
         size = os.fstat(file.fileno()).st_size
@@ -205,7 +210,7 @@ def read_segment(
                 blob = file.read(blob_length)
                 if zlib.crc32(blob) != blob_crc:
                     return _unreadable(path, at, "a bundle whose checksum is wrong", final)
-            yield json.loads(payload), blob, end
+            yield load(payload), blob, end
             at = end
         if at < size:
             _unreadable(path, at, TORN, final)

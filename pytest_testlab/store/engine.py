@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
+import psycopg
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
@@ -49,6 +52,21 @@ def identity(engine: sa.Engine) -> str:
             )
     except DBAPIError:
         return ""
+
+
+def copy_in(
+    connection: sa.Connection, statement: str, types: Sequence[str], rows: Iterable[tuple[object, ...]]
+) -> None:
+    """Send rows by a binary COPY, in the connection's transaction. Raises as its `execute` does."""
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
+    try:
+        with driver.cursor() as cursor, cursor.copy(statement) as copy:
+            copy.set_types(types)
+            for row in rows:
+                copy.write_row(row)
+    except psycopg.Error as error:
+        raise DBAPIError.instance(statement, None, error, psycopg.Error, dialect=connection.dialect) from error
 
 
 def one_line(error: BaseException) -> str:
