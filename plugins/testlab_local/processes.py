@@ -1,7 +1,7 @@
 """Finds and kills what runs on a local target, from /proc: by descent, and by a mark in the environment.
 
-The SSH server of a target is a child subreaper, so that daemons stay its descendants however often they forked; the
-mark finds what outlived a server that was killed itself. Linux only.
+The SSH server of a target and its guard are child subreapers, so that daemons stay their descendants however often they
+forked; the mark finds what outlived both. Linux only.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 
 MARK = "TESTLAB_TARGET"
 """Set in the environment of whatever runs on a target, to the target's own random word."""
+_PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _POLL_S = 0.004
 
@@ -33,9 +34,18 @@ class Process:
 
 def become_subreaper() -> None:
     """Orphaned descendants become children of this process from now on; raises `OSError`."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def hear_of_parents_death(number: signal.Signals) -> None:
+    """Be sent a signal when the parent ends; one that is gone already is to be noticed otherwise. Raises `OSError`."""
+    _prctl(_PR_SET_PDEATHSIG, number)
+
+
+def _prctl(option: int, value: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+    if libc.prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), f"prctl({option})")
 
 
 def look_up(pid: int) -> Process | None:

@@ -90,6 +90,7 @@ class LocalProvider:
         record = records.read(self._base, server.name)
         if record is not None:
             self._destroy(record)
+        self._dismiss(server.name)
 
     def owned(self) -> Iterable[Server]:
         """Every target of this lab on this machine, whichever run made it, by its record on disk."""
@@ -118,10 +119,14 @@ class LocalProvider:
         if alive:
             self._end(record)
             cleaning.kill(record, None)
-        child = self._children.pop(record.name, None)
+        self._dismiss(record.name)
+        cleaning.remove(self._base, record)
+
+    def _dismiss(self, name: str) -> None:
+        """Let go of a target's guard, which removes what is left and ends."""
+        child = self._children.pop(name, None)
         if child is not None:
             _close(child)
-        cleaning.remove(self._base, record)
 
     def _end(self, record: Record) -> None:
         processes.send(record.process, signal.SIGKILL)
@@ -142,7 +147,7 @@ class LocalProvider:
         }
         with self._log(record.name) as log:
             child = subprocess.Popen(
-                [sys.executable, "-P", "-m", "testlab_local.sshd"],
+                [sys.executable, "-P", "-m", "testlab_local.guard"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

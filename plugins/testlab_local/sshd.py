@@ -1,8 +1,6 @@
-"""`python -m testlab_local.sshd`: the SSH server of one local target, a process of its own.
+"""The SSH server of one local target, a process of its own below the target's guard.
 
-It reads its orders as one line of JSON from standard input (so that keys never show in a process list), and lives as
-long as that stays open: when the process that started it dies, however it dies, this one kills all that runs on the
-target, removes the target's folder and ends. It keeps its own rights and starts commands as the target's account.
+It serves as long as standard input stays open, keeps its own rights, and starts commands as the target's account.
 """
 
 from __future__ import annotations
@@ -15,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any, cast
@@ -22,7 +21,7 @@ from typing import IO, Any, cast
 import asyncssh
 
 from pytest_testlab.errors import InfraError
-from testlab_local import cleaning, environment, ports, processes, records
+from testlab_local import environment, ports, processes, records
 from testlab_local.records import Record
 
 log = logging.getLogger("testlab_local.sshd")
@@ -204,30 +203,13 @@ def _announced(record: Record, port: int, block: range) -> Record:
     return replace(record, port=port, ports=f"{block[0]}-{block[-1]}", pid=me.pid, started=me.started)
 
 
-def main() -> int:
-    """Take the orders, serve, and leave nothing behind."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+def run(told: Mapping[str, Any]) -> int:
+    """Serve as the orders say; returns the exit code."""
     logging.getLogger("asyncssh").setLevel(logging.WARNING)
-    processes.become_subreaper()
-    line = sys.stdin.buffer.readline(65_536)
-    if not line:
-        return 1
-    orders = Orders(**json.loads(line))
-    record = Record(**orders.record)
-    code = 0
+    orders = Orders(**told)
     try:
-        asyncio.run(serve(orders, record))
+        asyncio.run(serve(orders, Record(**orders.record)))
     except Exception:
         log.exception("the target's SSH server ended")
-        code = 1
-    try:
-        cleaning.kill(record, os.getpid())
-        cleaning.remove(Path(orders.base), record)
-    except InfraError as error:
-        log.error("left behind: %s", error)  # noqa: TRY400 - the text says all
         return 1
-    return code
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return 0

@@ -124,16 +124,47 @@ def test_a_port_that_stays_taken_is_no_blank_target(provider: LocalProvider, ser
     assert provider.blank(server).proof
 
 
+HIDDEN = "env -i /usr/bin/setsid /bin/sleep {nap} >/dev/null 2>&1 </dev/null & sleep 0.05"
+"""A daemon without a mark in its environment."""
+
+
 def test_a_target_whose_server_is_gone_is_never_handed_over(
     provider: LocalProvider, server: Server, nap: str, running: Running, soon: Soon
 ) -> None:
-    """Blanking refuses; destroying still finds by their mark what its server left behind."""
-    _run(provider, server, f"setsid nohup sleep {nap} >/dev/null 2>&1 </dev/null &")
+    """Blanking refuses; its guard kills what ran there, and until it is destroyed the log says why."""
+    _run(provider, server, HIDDEN.format(nap=nap))
     record = _record(server)
     os.kill(record.pid, signal.SIGKILL)
-    soon(lambda: not processes.is_alive(record.process))
+    soon(lambda: running(nap) == [])
     with pytest.raises(NotBlankError, match="its SSH server is gone"):
         provider.blank(server)
+    assert "the SSH server ended with signal 9" in (provider.console(server) or "")
+    provider.destroy(server)
+    assert not Path(server.facts["root"]).exists()
+
+
+def test_a_target_whose_guard_is_gone_leaves_nothing(
+    provider: LocalProvider, server: Server, nap: str, running: Running, soon: Soon
+) -> None:
+    """Its SSH server ends, and does the guard's work: also what cleared its environment is killed."""
+    _run(provider, server, HIDDEN.format(nap=nap))
+    record = _record(server)
+    guard = processes.look_up(record.pid)
+    assert guard is not None
+    os.kill(guard.parent, signal.SIGKILL)
+    soon(lambda: running(nap) == [] and not Path(server.facts["root"]).exists())
+    provider.destroy(server)
+    assert list(provider.owned()) == []
+
+
+def test_what_outlives_server_and_guard_is_found_by_its_mark(
+    provider: LocalProvider, server: Server, nap: str, running: Running, soon: Soon
+) -> None:
+    """Destroying needs neither of them."""
+    _run(provider, server, f"setsid nohup sleep {nap} >/dev/null 2>&1 </dev/null &")
+    record = _record(server)
+    os.killpg(os.getpgid(record.pid), signal.SIGKILL)
+    soon(lambda: not processes.is_alive(record.process))
     assert len(running(nap)) == 1
     provider.destroy(server)
     assert running(nap) == []
