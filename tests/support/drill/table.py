@@ -1,0 +1,65 @@
+"""The report of a drill: a row for each thing that was done to each victim at each point."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from drill.case import Case, Verdict
+
+COLUMNS = ("lost", "doubled", "leaked", "orphans", "wrong")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What came of all cases."""
+
+    seed: int
+    played: Sequence[tuple[Case, Verdict]]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every case kept every promise."""
+        return all(verdict.ok for _, verdict in self.played)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Figures by act, point and victim; `runs` counts those in which the victim was there to be hit."""
+        rows: dict[tuple[str, str, str], dict[str, Any]] = {}
+        for case, verdict in self.played:
+            key = (case.act, case.point, case.victim)
+            row = rows.setdefault(
+                key, {**dict(zip(("act", "point", "victim"), key, strict=True)), "runs": 0, "missed": 0}
+            )
+            row["runs" if verdict.struck else "missed"] += 1
+            for column in COLUMNS:
+                row[column] = row.get(column, 0) + len(getattr(verdict, column))
+        return [rows[key] for key in sorted(rows)]
+
+    def totals(self) -> dict[str, int]:
+        """How often something was done, and what went wrong."""
+        struck = [case for case, verdict in self.played if verdict.struck]
+        totals = {"faults": len(struck), "kills": sum(case.kills for case in struck)}
+        totals |= {"missed": len(self.played) - len(struck)}
+        return totals | {column: sum(row[column] for row in self.rows()) for column in COLUMNS}
+
+    def wrong(self) -> list[dict[str, Any]]:
+        """The cases that went wrong, with all that is to be said of them."""
+        return [{"case": case.say, **verdict.as_json()} for case, verdict in self.played if not verdict.ok]
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {"seed": self.seed, "ok": self.ok, **self.totals(), "rows": self.rows(), "cases": self.wrong()}
+
+    def text(self) -> str:
+        """For people."""
+        head = ("act", "point", "victim", "runs", "missed", *COLUMNS)
+        lines = [head, *(tuple(str(row[name]) for name in head) for row in self.rows())]
+        widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+        told = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
+        for case in self.wrong():
+            told += ["", case["case"], *(f"  {name}: {say}" for name in COLUMNS for say in case[name])]
+            told += [f"  see {case['folder']}"]
+        totals = self.totals()
+        told += ["", f"seed {self.seed}: " + ", ".join(f"{count} {name}" for name, count in totals.items())]
+        return "\n".join(told)
