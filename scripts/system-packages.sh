@@ -32,6 +32,8 @@ if [ "${1:-}" = test ]; then
     use chromium command -v chromium
     use openssh-server command -v sshd
     use npm command -v npm
+    # Playwright's own Node.js wants it.
+    use libatomic1 "${PYTHON:-python3}" -c 'import ctypes; ctypes.CDLL("libatomic.so.1")'
 fi
 
 wanted=$missing$useful

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,16 @@ from recorded import Recorded
 from pytest_testlab.options import Settings
 from pytest_testlab.store.embedded import StoreHandle, open_store
 from pytest_testlab.store.schema import metadata
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c() -> Iterator[None]:
+    """Children get a SIGINT that ends them, also below a shell's `&` or nohup, which have it ignored from then on."""
+    before = signal.getsignal(signal.SIGINT)
+    if before == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "system-packages.sh"
@@ -17,7 +16,7 @@ def ask(folder: Path, *arguments: str, tools: tuple[str, ...]) -> tuple[int, str
         (folder / name).symlink_to(shutil.which(name) or "/bin/true")
     done = subprocess.run(
         ["/bin/sh", SCRIPT, *arguments],
-        env={"PATH": str(folder), "PYTHON": sys.executable},
+        env={"PATH": str(folder), "PYTHON": "/bin/true"},
         capture_output=True,
         text=True,
         check=False,

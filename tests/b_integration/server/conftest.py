@@ -15,7 +15,7 @@ from flask.testing import FlaskClient
 from nights import first_night, second_night
 from pages import Lab, Served, Visit, chromium_arguments, logged_in, serving, visiting
 from playwright.sync_api import Browser, sync_playwright
-from tools import tool
+from tools import library, tool
 
 from pytest_testlab.options import Settings
 from pytest_testlab.store.embedded import EmbeddedPostgres, open_store
@@ -101,6 +101,7 @@ def served(lab: Lab) -> Iterator[Served]:
 def browser() -> Iterator[Browser]:
     """Debian's Chromium, without a word to anyone."""
     path = tool("chromium", "chromium")
+    library("libatomic.so.1", "libatomic1")  # Playwright's own Node.js wants it
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=path, args=chromium_arguments())
         yield launched
