@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
@@ -217,6 +217,9 @@ class ServerRequest:
     slot: int
     image: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    say: Callable[[str], object] = field(default=lambda _text: None, repr=False, compare=False)
+    """For what is tried on the way, and what came of it: goes to the run's transcript at once, with secrets masked.
+    Several lines are welcome, such as those of a console that goes with its server when `create` fails."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,6 +35,7 @@ from pytest_testlab.errors import (
     TestlabError,
 )
 from pytest_testlab.model import Bundle, Deployment, FailureClass, Section, Server, Status
+from pytest_testlab.moments import Moments
 from pytest_testlab.protocols import Platform, Provider, Target
 from pytest_testlab.recording import events
 from pytest_testlab.recording.journal import Journal, JournalFull
@@ -49,8 +50,8 @@ class Attempt:
 
     item: EntryItem
     number: int
+    started_at: dt.datetime
     observe: Observations = field(default_factory=Observations)
-    started_at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
     clock: float = field(default_factory=time.monotonic)
     status: Status = Status.PASSED
     bundle: Bundle | None = None
@@ -70,6 +71,7 @@ class Lab:
         journal: Journal,
         secrets: SecretLookup,
         known_secrets: frozenset[str],
+        moments: Moments,
     ) -> None:
         self.slot = slot
         self.attempts: dict[str, int] = {}
@@ -84,6 +86,7 @@ class Lab:
         """Why the journal can't be written any further."""
         self.secrets = secrets
         self._known = known_secrets
+        self._moments = moments
         self._shapes = tuple(shape for shapes in hooks.hook.testlab_redactors() for shape in shapes or ())
         self._rules = in_order(rule for rules in hooks.hook.testlab_classifiers() for rule in rules or ())
         self._redactor = Redactor(self._known, self._shapes)
@@ -150,7 +153,7 @@ class Lab:
 
     def _run(self, item: EntryItem) -> BaseException | None:
         state = item.parent.state = item.parent.state or UnitState()
-        attempt = Attempt(item, self.attempts.get(item.nodeid, 0) + 1)
+        attempt = Attempt(item, self.attempts.get(item.nodeid, 0) + 1, self._moments.now())
         self._journal.append(
             events.started(
                 test=item.nodeid,

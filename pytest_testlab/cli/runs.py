@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 from typing import Any
 
-from pytest_testlab.cli._common import STATUS_COLOUR, connection, count, local, paint, print_json, reading
+from pytest_testlab.cli._common import STATUS_COLOUR, connection, count, harmless, local, paint, print_json, reading
 from pytest_testlab.store.views import RunView
 
 
@@ -46,6 +46,6 @@ def _line(run: RunView) -> str:
         if count
     )
     state = "" if run.state == "finished" else paint(f"{run.state}  ", "yellow")
-    return (
-        f"{run.run}  {local(run.started_at)}  {run.mode:<8} {run.platform}/{run.provider} ×{run.pool}  {state}{counts}"
-    )
+    say = f"\n    {paint(harmless(run.say), 'dim')}" if run.say and run.state != "finished" else ""
+    where = f"{run.mode:<8} {run.platform}/{run.provider} ×{run.pool}"
+    return f"{run.run}  {local(run.started_at)}  {where}  {state}{counts}{say}"

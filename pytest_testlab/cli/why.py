@@ -1,4 +1,4 @@
-"""`testlab why TEST`: the cause of a test's last outcome, and what its bundle holds."""
+"""`testlab why [TEST]`: the cause of a test's last outcome, and what its bundle holds; or how a run got its targets."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from pytest_testlab.store.views import AttemptView
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
-    parser = commands.add_parser("why", help="why a test ended as it did")
+    parser = commands.add_parser("why", help="why a test, or a run, ended as it did")
     reading(parser)
-    parser.add_argument("test", metavar="TEST", help="a test's id, or a part of it that only one test has")
+    parser.add_argument(
+        "test", metavar="TEST", nargs="?", help="a test's id, or a part of it that only one test has; none: the run"
+    )
     parser.add_argument("--run", metavar="RUN", help="in this run; default: the latest that has it")
     parser.add_argument("--attempt", type=count, metavar="N", help="this attempt; default: the last")
     parser.add_argument("--section", metavar="NAME", help="print this section of the bundle")
@@ -29,6 +31,8 @@ def handle(args: argparse.Namespace) -> int:
     from pytest_testlab.store.reads import attempts
 
     with connection(args) as store:
+        if args.test is None:
+            return _run(store, args)
         run, test = _find(store, args.run, args.test)
         found = attempts.attempt(store, run, test, args.attempt)
         if found is None:
@@ -38,6 +42,26 @@ def handle(args: argparse.Namespace) -> int:
     if args.json:
         return print_json(as_json(found))
     _print(found)
+    return 0
+
+
+def _run(store: Connection, args: argparse.Namespace) -> int:
+    """Of the run itself: what it ended as, and how its targets came to be."""
+    from pytest_testlab.store.reads import attempts, runs
+
+    name = args.run or "latest"
+    found = runs.get_run(store, name)
+    if found is None:
+        raise UsageError(unknown_run(store, name) if args.run else "there is no run yet")
+    text = (attempts.transcript(store, name) or b"").decode(errors="replace")
+    if args.json:
+        about = {"run": found.run, "state": found.state, "say": found.say, "counts": dict(found.counts)}
+        return print_json({**about, "provisioning": text.splitlines()})
+    print(f"{found.state}  {paint(found.run, 'bold')}")
+    if found.say:
+        print(f"  {harmless(found.say)}")
+    if text:
+        print(f"\n{harmless(text)}", end="")
     return 0
 
 

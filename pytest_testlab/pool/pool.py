@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import threading
 import time
@@ -47,17 +48,43 @@ class Slot:
 
 
 Listener = Callable[[Slot, dt.datetime], None]
+Hearer = Callable[[Slot, dt.datetime, str], None]
+CONSOLE_CHARACTERS = 64_000
+"""Of a console's end; the cause of a server's death stands there."""
+
+
+def _utc_now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
 
 
 class Pool:
-    """A fixed number of slots. `changed` is called on the pool's threads whenever a slot's state changes."""
+    """A fixed number of slots.
 
-    def __init__(self, provider: Provider, *, run: str, size: int, image: str, changed: Listener) -> None:
+    On the pool's threads, `changed` is called whenever a slot's state changes, and `said` with what a provider tells of
+    its work on a slot.
+    """
+
+    def __init__(
+        self,
+        provider: Provider,
+        *,
+        run: str,
+        size: int,
+        image: str,
+        changed: Listener,
+        said: Hearer = lambda slot, at, say: None,
+        now: Callable[[], dt.datetime] = _utc_now,
+        mask: Callable[[str], str] = str,
+    ) -> None:
+        """`mask` takes the secrets out of whatever a provider says, before anybody else sees it."""
         self.provider = provider
         self.slots = tuple(Slot(index) for index in range(size))
         self._run = run
         self._image = image
         self._changed = changed
+        self._said = said
+        self._now = now
+        self._mask = mask
         self._threads = ThreadPoolExecutor(max_workers=size, thread_name_prefix="testlab-pool")
         self._pending: set[Future[None]] = set()
         self._lock = threading.Lock()
@@ -84,8 +111,11 @@ class Pool:
 
     def lose(self, slot: Slot, say: str) -> None:
         """Give a slot up for good, with the reason."""
-        slot.say = say
+        slot.say = self._mask(say)
         self._move(slot, SlotState.LOST)
+        if slot.server is not None and not self._closed:
+            with contextlib.suppress(RuntimeError):  # the threads are at their end, and so is the server
+                self._threads.submit(self._ask_console, slot, slot.server)
 
     def lose_stuck(self, within_s: float) -> None:
         """Give up slots whose provider has said nothing for so many seconds."""
@@ -161,9 +191,23 @@ class Pool:
 
     def _provision(self, slot: Slot) -> Server:
         labels = {"managed-by": "testlab", "run": self._run, "slot": str(slot.index)}
+
+        def say(text: str) -> None:
+            self._said(slot, self._now(), self._mask(text))
+
         return self.provider.create(
-            ServerRequest(run=self._run, slot=slot.index, image=self._image or None, labels=labels)
+            ServerRequest(run=self._run, slot=slot.index, image=self._image or None, labels=labels, say=say)
         )
+
+    def _ask_console(self, slot: Slot, server: Server) -> None:
+        """Before it is destroyed: what is left to read of a server that was lost."""
+        try:
+            text = self.provider.console(server)
+        except Exception as error:  # noqa: BLE001 - as with all that a plugin raises
+            text = f"{type(error).__name__}: {error}"
+        if text:
+            text = self._mask(text)[-CONSOLE_CHARACTERS:]
+            self._said(slot, self._now(), f"the console of {server.name}:\n{text}")
 
     def _blank(self, slot: Slot) -> Server:
         assert slot.server is not None
@@ -175,7 +219,7 @@ class Pool:
         try:
             self.provider.destroy(slot.server)
         except Exception as error:  # noqa: BLE001 - a server that stays must be named, whatever was raised
-            errors.append(f"{slot.name}: {error}")
+            errors.append(self._mask(f"{slot.name}: {error}"))
         else:
             self._move(slot, SlotState.GONE)
 
@@ -185,4 +229,4 @@ class Pool:
         with self._turn:
             slot.state, slot.since = state, time.monotonic()
             self._turn.notify_all()
-        self._changed(slot, dt.datetime.now(dt.UTC))
+        self._changed(slot, self._now())

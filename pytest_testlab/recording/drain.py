@@ -17,13 +17,22 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
+from pytest_testlab.recording import events
 from pytest_testlab.recording.folder import RunFolder
 from pytest_testlab.recording.journal import Event, JournalError, OtherVersion, count_records, read_segment
+from pytest_testlab.recording.transcript import TOLD, transcript
 from pytest_testlab.store import migrate
 from pytest_testlab.store.engine import one_line
 from pytest_testlab.store.writes.caches import refresh
 from pytest_testlab.store.writes.names import Names
-from pytest_testlab.store.writes.results import BundleRow, put_attempts, put_bundles, put_offset, read_offsets
+from pytest_testlab.store.writes.results import (
+    BundleRow,
+    put_attempts,
+    put_bundles,
+    put_offset,
+    put_transcript,
+    read_offsets,
+)
 from pytest_testlab.store.writes.runs import RunKey, close_run, find_run, put_plan, put_run, put_starts, put_targets
 
 BATCH = 500
@@ -220,6 +229,7 @@ class Drain:
             self._ending = self._find_ending()
         if not self.closed and self._ending is not None:
             with self._transaction() as connection:
+                put_transcript(connection, self._key, *events.pack_bundle([transcript(self._told())]))
                 close_run(connection, self._key, self._ending)
             self.closed = True
             return True
@@ -229,6 +239,13 @@ class Drain:
             self._stale_caches = False
             return True
         return False
+
+    def _told(self) -> Iterator[Event]:
+        """What was said of targets; of every segment, from its beginning."""
+        for path in self.folder.segments():
+            for event, _, _ in self._records(path, 0, blobs=False):
+                if event["kind"] in TOLD:
+                    yield event
 
     def _find_ending(self) -> Event | None:
         """The end of the run, if an earlier drain read it and was killed before it closed the run."""

@@ -62,6 +62,11 @@ def target_event(
     return {**event, "proof": dict(proof or {})}
 
 
+def provisioning(*, slot: int, at: dt.datetime, say: str) -> Event:
+    """What a provider tries for a slot, or what is left to read of its server; lines, already masked."""
+    return {"kind": "provisioning", "slot": slot, "at": _moment(at), "say": say}
+
+
 def started(*, test: str, attempt: int, slot: int, target: str, at: dt.datetime) -> Event:
     """An attempt at a test began; attempts count from 1."""
     return {"kind": "started", "test": test, "attempt": attempt, "slot": slot, "target": target, "at": _moment(at)}

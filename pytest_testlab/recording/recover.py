@@ -16,7 +16,7 @@ from pytest_testlab.errors import UsageError
 from pytest_testlab.recording import events
 from pytest_testlab.recording.drain import Drain
 from pytest_testlab.recording.folder import RunFolder
-from pytest_testlab.recording.journal import Journal, JournalError, JournalFull, OtherVersion, read_segment
+from pytest_testlab.recording.journal import Event, Journal, JournalError, JournalFull, OtherVersion, read_segment
 from pytest_testlab.store.engine import identity, one_line
 
 WRITER = "recover"
@@ -90,7 +90,7 @@ def _bring_home(engine: sa.Engine, where: str, folder: RunFolder) -> Recovered |
         state = "kept" if found.foreign else "unreadable" if found.problems else "empty"
         return Recovered(run=folder.run, state=state, problems=found.problems)
     if "run_finished" not in found.kinds:
-        _write_ending(folder)
+        _write_ending(folder, found.last)
     drain = Drain(engine, folder, final=True)
     while drain.events() or drain.bundles():
         pass
@@ -107,6 +107,9 @@ def _elsewhere(folder: RunFolder) -> str:
     )
 
 
+_LONG_AGO = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
 @dataclass(kw_only=True)
 class _Look:
     """What there is in a run's segments."""
@@ -115,28 +118,37 @@ class _Look:
     foreign: bool = False
     """Another version of the program wrote some of it."""
     problems: tuple[str, ...] = ()
+    last: dt.datetime = _LONG_AGO
+    """The last moment of which it tells; what files say of their own age is as wrong as the machine's clock."""
+
+    def take(self, event: Event) -> None:
+        self.kinds.add(event["kind"])
+        for moment in (event.get("at"), event.get("started_at"), event.get("finished_at")):
+            if moment:
+                lasted = dt.timedelta(milliseconds=event.get("duration_ms") or 0)
+                self.last = max(self.last, dt.datetime.fromisoformat(moment) + lasted)
 
 
 def _look(folder: RunFolder) -> _Look:
     look = _Look()
     for path in folder.segments():
         try:
-            look.kinds.update(event["kind"] for event, _, _ in read_segment(path, final=True, blobs=False))
+            for event, _, _ in read_segment(path, final=True, blobs=False):
+                look.take(event)
         except JournalError as error:
             look.foreign = look.foreign or isinstance(error, OtherVersion)
             look.problems += (str(error),)
     return look
 
 
-def _write_ending(folder: RunFolder) -> None:
-    """Into the journal first, so that it stays the whole truth."""
-    last = max((path.lstat().st_mtime for path in folder.segments()), default=time.time())
+def _write_ending(folder: RunFolder, last: dt.datetime) -> None:
+    """Into the journal first, so that it stays the whole truth; at the last moment that is in it."""
     with closing(Journal(folder.path, WRITER)) as journal:
         journal.append(
             events.run_finished(
                 state="aborted",
                 exit_code=None,
-                finished_at=dt.datetime.fromtimestamp(last, dt.UTC),
+                finished_at=last,
                 say="the run was killed; what it had recorded was recovered",
             )
         )

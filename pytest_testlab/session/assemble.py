@@ -11,6 +11,7 @@ import pytest
 
 from pytest_testlab.catalog.lab import Lab
 from pytest_testlab.catalog.secrets import SecretSource
+from pytest_testlab.moments import Moments
 from pytest_testlab.options import Settings
 from pytest_testlab.plugins import offers, pick, plugin_manager
 from pytest_testlab.recording.journal import Journal
@@ -24,7 +25,15 @@ def hooks_of(config: pytest.Config) -> pluggy.PluginManager:
 
 
 def wire(
-    *, run: str, folder: Path, provider: str, platform: str, slot: int, worker: str, secrets: Mapping[str, str]
+    *,
+    run: str,
+    folder: Path,
+    provider: str,
+    platform: str,
+    slot: int,
+    worker: str,
+    secrets: Mapping[str, str],
+    clock: float,
 ) -> dict[str, Any]:
     """What a worker is told when it starts, as builtins. Secrets travel in memory only."""
     return {
@@ -35,6 +44,7 @@ def wire(
         "slot": slot,
         "worker": worker,
         "secrets": dict(secrets),
+        "clock": clock,
     }
 
 
@@ -59,8 +69,9 @@ def make_lab(
     slot: int,
     worker: str,
     secrets: Mapping[str, str],
+    clock: float,
 ) -> Lab:
-    """A lab with a segment of its own in the run's journal."""
+    """A lab with a segment of its own in the run's journal. `clock` is the base of the run's moments."""
     return Lab(
         slot=slot,
         provider=pick("provider", provider, offers(hooks.hook.testlab_providers()))(settings),
@@ -69,4 +80,5 @@ def make_lab(
         journal=Journal(Path(folder), worker),
         secrets=secret_source(settings, secrets),
         known_secrets=frozenset(secrets.values()),
+        moments=Moments(clock),
     )

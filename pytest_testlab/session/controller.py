@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from pytest_testlab.errors import TestlabError
-from pytest_testlab.options import Settings
+from pytest_testlab.options import OPTIONS, Settings
 from pytest_testlab.session.assemble import hooks_of
 from pytest_testlab.session.run import Run
 from pytest_testlab.session.terminal import Progress, summarize
+from pytest_testlab.store.engine import password_of
 
 EXIT_NOT_BLANK = 6
 READY_WITHIN_S = 900.0
@@ -39,13 +40,22 @@ class Controller:
         """Open the run before anything is started or paid for."""
         _heed_sigterm()
         try:
-            self.run = self.opened = Run(self.settings, hooks_of(self.config), root=self.config.rootpath)
+            self.run = self.opened = self._open()
         except (TestlabError, OSError) as error:
             raise pytest.UsageError(str(error)) from None
         here = [left for left in self.run.recovered if left.state != "elsewhere"]
         self.errors += [line for left in here for line in left.lines()]
         self.progress = Progress(self.config, self.run)
         self.config.pluginmanager.register(self.progress, "testlab-progress")
+
+    def _open(self) -> Run:
+        hooks = hooks_of(self.config)
+        return Run(self.settings, hooks, root=self.config.rootpath, known_secrets=self._known_secrets())
+
+    def _known_secrets(self) -> frozenset[str]:
+        """The lab's own and the entries', as far as this process was given them."""
+        own = [getattr(self.settings, option.name) for option in OPTIONS if option.secret]
+        return frozenset(filter(None, (*self.secrets.values(), *own, password_of(self.settings.db))))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Count what came of a test."""

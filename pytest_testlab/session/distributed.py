@@ -50,6 +50,7 @@ class Distributed(Controller):
             slot=slot,
             worker=node.gateway.id,
             secrets=self.secrets,
+            clock=self.run.moments.base,
         )
         self._slots[node] = slot
         private.hear(node)

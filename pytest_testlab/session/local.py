@@ -39,6 +39,7 @@ class Local(Controller):
             slot=0,
             worker="worker-0",
             secrets=self.secrets,
+            clock=self.run.moments.base,
         )
         self.lab.before_unit = self._before_unit
         if tests:

@@ -15,12 +15,14 @@ from typing import Any
 
 import pluggy
 
+from pytest_testlab.diagnosis.redact import Redactor
 from pytest_testlab.errors import UsageError
+from pytest_testlab.moments import Moments
 from pytest_testlab.options import Settings
 from pytest_testlab.planning.forecast import Forecast
 from pytest_testlab.planning.units import Estimates, Unit, make_units, projected_s
 from pytest_testlab.plugins import offers, pick
-from pytest_testlab.pool.pool import Pool, Slot
+from pytest_testlab.pool.pool import Pool, Slot, SlotState
 from pytest_testlab.recording import events
 from pytest_testlab.recording.folder import RunFolder
 from pytest_testlab.recording.journal import Journal, JournalFull
@@ -39,7 +41,14 @@ RESERVE = 1024 * 1024
 class Run:
     """A run of this process: its store, its folder and journal, its pool. Made when a session starts."""
 
-    def __init__(self, settings: Settings, hooks: pluggy.PluginManager, *, root: Path) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        hooks: pluggy.PluginManager,
+        *,
+        root: Path,
+        known_secrets: frozenset[str] = frozenset(),
+    ) -> None:
         """Open the store and begin the journal; raises `UsageError` for whatever can't go on."""
         self.settings = settings
         self.hooks = hooks
@@ -47,6 +56,7 @@ class Run:
         self.platform_name = settings.platform or self.provider.default_platform
         self.platform = pick("platform", self.platform_name, offers(hooks.hook.testlab_platforms()))(settings)
         self.clock = time.monotonic()
+        self.moments = Moments.begin()
         self.tests: dict[str, Mapping[str, Any]] = {}
         self.units: list[Unit] = []
         self.results: dict[str, Mapping[str, Any]] = {}
@@ -72,8 +82,16 @@ class Run:
         except BaseException:
             self.store.close()
             raise
+        shapes = (shape for shapes in hooks.hook.testlab_redactors() for shape in shapes or ())
         self.pool = Pool(
-            self.provider, run=self.id, size=settings.pool, image=settings.image, changed=self._slot_changed
+            self.provider,
+            run=self.id,
+            size=settings.pool,
+            image=settings.image,
+            changed=self._slot_changed,
+            said=self._provider_said,
+            now=self.moments.now,
+            mask=Redactor(known_secrets, shapes).redact_text,
         )
         self.phases["start"] = self.elapsed
 
@@ -184,7 +202,7 @@ class Run:
                 state=state,
                 exit_code=exit_code,
                 say=self.aborted or self.unrecorded or self.say,
-                finished_at=dt.datetime.now(dt.UTC),
+                finished_at=self.moments.now(),
                 phases=self.phases,
             )
         )
@@ -227,9 +245,12 @@ class Run:
         proof = dict(slot.server.proof) if slot.server is not None else {}
         self.note(
             events.target_event(slot=slot.index, name=slot.name, state=slot.state, at=at, say=slot.say, proof=proof),
-            sync=False,
+            sync=slot.state in (SlotState.PROVISIONING, SlotState.LOST),
         )
         self.slot_changed(slot)
+
+    def _provider_said(self, slot: Slot, at: dt.datetime, say: str) -> None:
+        self.note(events.provisioning(slot=slot.index, at=at, say=say))
 
 
 def selection(tests: Mapping[str, Any]) -> str:

@@ -38,6 +38,14 @@ def make_engine(url: str) -> sa.Engine:
     )
 
 
+def password_of(url: str | None) -> str | None:
+    """The password in a URL, to be masked wherever it turns up."""
+    try:
+        return sa.make_url(url).password if url else None
+    except (ArgumentError, ValueError):
+        return None
+
+
 def identity(engine: sa.Engine) -> str:
     """What tells this database from every other, by whatever name it is reached; "" where it won't say."""
     try:

@@ -12,6 +12,8 @@ from pytest_testlab.store.codes import class_name, status_name
 from pytest_testlab.store.reads.runs import run_row, seconds, select_results
 from pytest_testlab.store.views import AttemptView, ResultView, SectionView
 
+NO_TEST = 0
+"""The number of a run's own bundle, in place of a test's."""
 LARGEST_SECTION = 256 * 1024 * 1024
 
 
@@ -24,7 +26,7 @@ def attempt(connection: sa.Connection, run: str, test: str, attempt: int | None 
     number = found[0].attempt if attempt is None else attempt
     tried = connection.execute(_ATTEMPT, {"run": row.id, "test": test, "attempt": number}).one_or_none()
     if tried is None:
-        return _untried(found[0]) if attempt is None else None
+        return _untried(connection, row, found[0]) if number == found[0].attempt else None
     return AttemptView(
         result=_as_tried(found[0], tried),
         attempts=tried.attempts,
@@ -49,9 +51,38 @@ _ATTEMPT = sa.text("""
 """)
 
 
-def _untried(result: ResultView) -> AttemptView:
-    """A test that waits, runs, or never ran: it has no attempt on record."""
-    return AttemptView(result=result, attempts=0, phases={}, sections=(), redacted=0, reason=None)
+def _untried(connection: sa.Connection, run: sa.Row[Any], result: ResultView) -> AttemptView:
+    """A test that waits, runs, or never ran: it has no attempt on record; one that never ran has the run's own bundle.
+
+    Why the run had no target for it is all that there is to say of it.
+    """
+    never = result.status == "not_run"
+    sections = tuple(_section(section) for section in _own_manifest(connection, run)) if never else ()
+    reason = (run.say or None) if never else None
+    return AttemptView(result=result, attempts=0, phases={}, sections=sections, redacted=0, reason=reason)
+
+
+def _own_manifest(connection: sa.Connection, run: sa.Row[Any]) -> list[dict[str, Any]]:
+    statement = sa.text("SELECT manifest FROM bundle WHERE run_id = :run AND test_id = :nothing")
+    return list(connection.scalar(statement, {"run": run.id, "nothing": NO_TEST}) or ())
+
+
+def transcript(connection: sa.Connection, run: str) -> bytes | None:
+    """How the targets of a run came to be, a line an event; None while it goes on, or when the store doesn't know."""
+    row = run_row(connection, run)
+    return None if row is None else _own_section(connection, row, "provisioning")
+
+
+def _own_section(connection: sa.Connection, run: sa.Row[Any], name: str) -> bytes | None:
+    found = connection.execute(_OWN_FRAME, {"run": run.id, "name": name, "nothing": NO_TEST}).one_or_none()
+    return None if found is None else _text(found.frame)
+
+
+_OWN_FRAME = sa.text("""
+    SELECT substring(bundle.data FROM CAST(part ->> 'offset' AS int) + 1 FOR CAST(part ->> 'length' AS int)) AS frame
+    FROM bundle CROSS JOIN LATERAL jsonb_array_elements(bundle.manifest) AS part
+    WHERE bundle.run_id = :run AND bundle.test_id = :nothing AND part ->> 'name' = :name
+""")
 
 
 def _as_tried(result: ResultView, tried: sa.Row[Any]) -> ResultView:
@@ -86,10 +117,13 @@ def section(connection: sa.Connection, run: str, test: str, attempt: int | None,
     values = {"run": row.id, "test": test, "attempt": attempt, "name": name}
     found = connection.execute(_FRAME, values).one_or_none()
     if found is None:
-        return None
-    if not found.frame:
-        return b""
-    return zstandard.ZstdDecompressor().decompress(found.frame, max_output_size=LARGEST_SECTION)
+        never = any(result.status == "not_run" for result in select_results(connection, row, test))
+        return _own_section(connection, row, name) if never else None
+    return _text(found.frame)
+
+
+def _text(frame: bytes | None) -> bytes:
+    return zstandard.ZstdDecompressor().decompress(frame, max_output_size=LARGEST_SECTION) if frame else b""
 
 
 _FRAME = sa.text("""

@@ -20,6 +20,8 @@ from pytest_testlab.store.writes.names import Names
 from pytest_testlab.store.writes.runs import RunKey
 
 LARGEST_INT = 2**31 - 1
+NO_TEST = 0
+"""Tests are numbered from 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +158,12 @@ _PUT_BUNDLE = sa.text("""
     ON CONFLICT (run_id, test_id, attempt) DO UPDATE SET manifest = excluded.manifest, data = excluded.data
     WHERE octet_length(excluded.data) > octet_length(bundle.data)
 """)
+
+
+def put_transcript(connection: sa.Connection, key: RunKey, manifest: Sequence[Mapping[str, Any]], data: bytes) -> None:
+    """Write the run's own bundle: that of no test, and so under number 0."""
+    about = BundleRow(test="", attempt=0, manifest=manifest, data=data)
+    connection.execute(_PUT_BUNDLE, _values(key, NO_TEST, about))
 
 
 def put_offset(connection: sa.Connection, key: RunKey, segment: str, **offsets: int) -> None:

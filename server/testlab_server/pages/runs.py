@@ -8,7 +8,7 @@ from flask import Blueprint, render_template, request
 from sqlalchemy import Connection
 from werkzeug.wrappers import Response
 
-from pytest_testlab.store.reads import runs
+from pytest_testlab.store.reads import attempts, runs
 from pytest_testlab.store.views import ResultView, RunView, TargetView
 from testlab_server.pages.lookup import found_run
 from testlab_server.pages.polling import unchanged
@@ -35,7 +35,8 @@ def index() -> str | Response:
 def show(run: str) -> str:
     """One run, whole."""
     with reading() as connection:
-        return render_template("run.html", **_context(*_read(connection, run)))
+        context = _context(*_read(connection, run))
+        return render_template("run.html", transcript=_transcript(connection, run), **context)
 
 
 @blueprint.get("/<run>/live")
@@ -43,7 +44,14 @@ def live(run: str) -> str:
     """What moves on a run's page; the parts that didn't move since `seen` are left out."""
     with reading() as connection:
         context = _context(*_read(connection, run))
-    return render_template("run_live.html", moved=request.args.get("seen") != context["seen"], **context)
+        moved = request.args.get("seen") != context["seen"]
+        transcript = _transcript(connection, run) if moved else ""
+    return render_template("run_live.html", moved=moved, transcript=transcript, **context)
+
+
+def _transcript(connection: Connection, run: str) -> str:
+    """How its targets came to be; empty while it goes on."""
+    return (attempts.transcript(connection, run) or b"").decode(errors="replace")
 
 
 def _read(connection: Connection, name: str) -> tuple[RunView, list[ResultView], list[TargetView]]:
