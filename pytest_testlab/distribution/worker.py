@@ -100,5 +100,6 @@ class WorkerLoop:
             private.run_one(self._worker, index, items[index], nextitem, time.perf_counter)
             if self._lab.full:
                 private.send(self._worker, "unrecordable", say=self._lab.full)
+                self._session.shouldstop = self._lab.full
                 return
         private.send(self._worker, "idle")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -151,9 +152,10 @@ class RunFolder:
         return (self.path / "closed").exists()
 
     def mark_closed(self) -> None:
-        """Say that all of it is in the store."""
+        """Say that all of it is in the store. Where the disk has no room for that, it is found out again later."""
         self.release_reserve()
-        (self.path / "closed").touch(mode=0o600)
+        with contextlib.suppress(OSError):
+            (self.path / "closed").touch(mode=0o600)
 
 
 def _path(home: Path, run: str) -> Path:
