@@ -14,7 +14,7 @@ from pytest_testlab.catalog.values import KeyPath
 
 MOST_PARTS = 32
 """Parts of a dotted key."""
-_BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
+_BLANK = re.compile(r"(?:[ \t\r\n]+|#[^\n]*)*")  # in runs: the engine notes a way back for each turn, 120 bytes a time
 _SPACE = re.compile(r"[ \t]*")
 _STRINGS = (
     re.compile(r'"""(?:[^"\\]|\\.|"(?!""))*"{3,5}', re.DOTALL),

@@ -9,12 +9,14 @@ from sqlalchemy import Engine
 
 from testlab_server import mistakes, pages, reading, security
 from testlab_server.ansi import plain
-from testlab_server.auth import LoginLinks, install_guard, server_secret
+from testlab_server.auth import LoginLinks, Sessions, install_guard, server_secret
 from testlab_server.config import ServerConfig, trusted_hosts
 from testlab_server.present import statuses, words
 from testlab_server.urls import TestIdConverter
 
 SESSION_LIFETIME = dt.timedelta(days=30)
+MOST_BODY_BYTES = 64 * 1024
+"""Of a request."""
 
 
 def create_app(engine: Engine, config: ServerConfig) -> Flask:
@@ -32,13 +34,15 @@ def create_app(engine: Engine, config: ServerConfig) -> Flask:
         SESSION_COOKIE_SECURE=config.secure,
         SESSION_REFRESH_EACH_REQUEST=False,
         PERMANENT_SESSION_LIFETIME=SESSION_LIFETIME,
-        MAX_CONTENT_LENGTH=64 * 1024,
+        MAX_CONTENT_LENGTH=MOST_BODY_BYTES,
     )
     app.url_map.converters["test"] = TestIdConverter
     app.extensions["testlab-login-links"] = LoginLinks(secret, config.folder / "spent-links", config.origin)
+    sessions = Sessions(config.folder / "sessions", SESSION_LIFETIME.total_seconds())
+    app.extensions["testlab-sessions"] = sessions
     reading.attach(app.extensions, engine)
     security.install_headers(app)
-    install_guard(app, trusted_hosts(config))
+    install_guard(app, trusted=trusted_hosts(config), origin=config.origin, sessions=sessions)
     mistakes.install(app)
     _teach_templates(app)
     for blueprint in pages.BLUEPRINTS:

@@ -63,7 +63,7 @@ def trusted_hosts(config: ServerConfig) -> frozenset[str]:
     all that this machine's interfaces have, and to the machine's own names.
     """
     names = {config.host.lower(), urlsplit(config.origin).hostname or ""}
-    if _is_loopback(config.host) or config.host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+    if is_loopback(config.host) or config.host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
         names |= {"127.0.0.1", "localhost", "::1"}
     if config.host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
         names |= {socket.gethostname().lower(), socket.getfqdn().lower(), *_own_addresses()}
@@ -76,7 +76,8 @@ def _own_addresses() -> set[str]:
     return {address.address.partition("%")[0] for address in found if address.family in families}
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host, as given to `--host`, is this machine alone."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

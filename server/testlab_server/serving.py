@@ -17,11 +17,15 @@ from pytest_testlab.cli.ini import ini_settings
 from pytest_testlab.errors import UsageError
 from pytest_testlab.options import resolve
 from pytest_testlab.store.embedded import open_store
-from testlab_server.app import create_app, login_links
-from testlab_server.config import ServerConfig, checked_url
+from testlab_server.app import MOST_BODY_BYTES, create_app, login_links
+from testlab_server.config import ServerConfig, checked_url, is_loopback
 
 THREADS = 8
 MAX_REQUEST_HEADER_BYTES = 16_384
+MOST_CONNECTIONS = 500
+"""At once, below the 1024 files that a process may usually have open."""
+SILENT_S = 30
+"""After so long without a byte a connection is closed."""
 
 
 def serve_until_interrupted(*, host: str, port: int, url: str | None, db: str | None) -> None:
@@ -67,6 +71,11 @@ def run(app: Flask, listening: socket.socket) -> None:
         threads=THREADS,
         ident="testlab",
         max_request_header_size=MAX_REQUEST_HEADER_BYTES,
+        max_request_body_size=MOST_BODY_BYTES,
+        connection_limit=MOST_CONNECTIONS,
+        channel_timeout=SILENT_S,
+        cleanup_interval=5,
+        asyncore_use_poll=True,  # select() ends the server at the 1024th file
     )
     try:
         server.run()
@@ -77,6 +86,9 @@ def run(app: Flask, listening: socket.socket) -> None:
 def announce(app: Flask, config: ServerConfig, say: Callable[[str], None] = print) -> None:
     """Say what is served, where, and how to get in."""
     say(f"The dashboard is at {config.origin}, closed to whoever has no login.")
+    if not is_loopback(config.host):
+        say(f"It listens on {config.host}: whoever reaches port {config.port} of this machine can knock, and what is")
+        say("sent there isn't encrypted. Without --host it is for this machine alone; behind a proxy, keep it so.")
     say("Open it with this link, once, within ten minutes:")
     say("")
     say(f"    {login_links(app).make()}")

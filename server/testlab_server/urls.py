@@ -17,8 +17,9 @@ class TestIdConverter(BaseConverter):
 
     __test__ = False
 
-    # The second half also takes a raw slash inside brackets, as a person would type it.
-    regex = r".+?::[^/\[]*(?:\[.*\]|[^/]*)"
+    # The second half also takes a raw slash inside brackets, as a person would type it. Routes are matched before
+    # anyone is asked who they are, so that nothing here may be tried twice: there is one way to find the first `::`.
+    regex = r"(?:[^:]|:(?!:))+::[^/\[]*+(?:\[.*\]|[^/]*+)"
     part_isolating = False
 
     def to_python(self, value: str) -> str:

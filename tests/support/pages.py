@@ -81,6 +81,8 @@ class Served:
 
     process: subprocess.Popen[str]
     link: str
+    said: str
+    """What it had printed by then."""
 
     @property
     def origin(self) -> str:
@@ -107,7 +109,7 @@ def serving(lab: Lab, *arguments: str) -> Iterator[Served]:
             line = process.stdout.readline()
             assert line, f"serve ended without a link: {said}"
             said += line
-        yield Served(process, found[0])
+        yield Served(process, found[0], said)
     finally:
         process.terminate()
         process.wait(10)

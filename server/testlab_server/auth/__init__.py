@@ -3,5 +3,6 @@
 from testlab_server.auth.guard import OPEN_ENDPOINTS, install_guard
 from testlab_server.auth.onetime import LoginLinks, Refused
 from testlab_server.auth.secret import server_secret
+from testlab_server.auth.sessions import Sessions
 
-__all__ = ["OPEN_ENDPOINTS", "LoginLinks", "Refused", "install_guard", "server_secret"]
+__all__ = ["OPEN_ENDPOINTS", "LoginLinks", "Refused", "Sessions", "install_guard", "server_secret"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
@@ -65,8 +66,9 @@ class LoginLinks:
     def _forget_expired(self) -> None:
         # Twice the lifetime, so that a clock set back a little doesn't revive a link.
         for path in self._folder.iterdir():
-            if path.stat().st_mtime < time.time() - 2 * LIFETIME_S:
-                path.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # two logins at once forget the same ones
+                if path.stat().st_mtime < time.time() - 2 * LIFETIME_S:
+                    path.unlink()
 
 
 def _sync(folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, current_app, redirect, render_template, request, session, url_for
 from werkzeug.wrappers import Response
 
-from testlab_server.auth import LoginLinks, Refused
+from testlab_server.auth import LoginLinks, Refused, Sessions
 
 blueprint = Blueprint("login", __name__)
 
@@ -38,16 +38,19 @@ def enter_by_button(token: str) -> Response | tuple[str, int]:
 
 @blueprint.post("/logout")
 def leave() -> str:
-    """End the session."""
+    """End the session, for whoever has its cookie."""
+    _sessions().end(session.get("id"))
     session.clear()
     return render_template("closed.html", say="you are logged out")
 
 
 def _opened(links: LoginLinks, token: str) -> Response:
     links.spend(token)
+    _sessions().end(session.get("id"))
     session.clear()
     session.permanent = True
     session["user"] = "link"
+    session["id"] = _sessions().begin()
     return redirect(url_for("morning.show"), 303)
 
 
@@ -61,3 +64,8 @@ def _is_navigation() -> bool:
 def _links() -> LoginLinks:
     links: LoginLinks = current_app.extensions["testlab-login-links"]
     return links
+
+
+def _sessions() -> Sessions:
+    sessions: Sessions = current_app.extensions["testlab-sessions"]
+    return sessions

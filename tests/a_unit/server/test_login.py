@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from itsdangerous import URLSafeTimedSerializer
 from pytest_mock import MockerFixture
-from testlab_server.auth import LoginLinks, Refused, server_secret
+from testlab_server.auth import LoginLinks, Refused, Sessions, server_secret
 
 from pytest_testlab.errors import UsageError
 
@@ -126,3 +126,69 @@ def test_a_damaged_secret_is_named(tmp_path: Path) -> None:
     (tmp_path / "secret").chmod(0o600)
     with pytest.raises(UsageError, match="damaged"):
         server_secret(tmp_path)
+
+
+def test_a_secret_that_someone_else_laid_down_is_refused(tmp_path: Path) -> None:
+    """A link or a pipe in the secret's place is refused at once: whoever put it there would know the secret."""
+    (tmp_path / "theirs").write_bytes(b"x" * 32)
+    (tmp_path / "theirs").chmod(0o600)
+    (tmp_path / "secret").symlink_to("theirs")
+    with pytest.raises(UsageError, match="can't be read: Too many levels of symbolic links"):
+        server_secret(tmp_path)
+    (tmp_path / "secret").unlink()
+    os.mkfifo(tmp_path / "secret", 0o600)
+    with pytest.raises(UsageError, match="is not a file of yours"):
+        server_secret(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_another_accounts_secret_is_refused(tmp_path: Path) -> None:
+    """Even root, who could read it, doesn't sign with what another account made."""
+    server_secret(tmp_path)
+    os.chown(tmp_path / "secret", 65534, 65534)
+    with pytest.raises(UsageError, match="is not a file of yours"):
+        server_secret(tmp_path)
+
+
+@pytest.mark.parametrize("umask", [0, 0o027])
+def test_what_the_server_keeps_is_private_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    """Secret, spent links and sessions: folders for their owner alone, files too."""
+    (tmp_path / "server").mkdir(mode=0o700)
+    before = os.umask(umask)
+    try:
+        folder = tmp_path / "server"
+        made = links(folder / "spent", secret=server_secret(folder))
+        made.spend(token_of(made.make()))
+        Sessions(folder / "sessions", 60).begin()
+    finally:
+        os.umask(before)
+    found = list(folder.rglob("*"))
+    assert len(found) == 5
+    for path in found:
+        assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
+
+
+def test_a_session_ends(tmp_path: Path) -> None:
+    """By logging out, by its age, and by deleting its file; its id is nowhere on the disk."""
+    sessions = Sessions(tmp_path / "sessions", 60)
+    first, second, third = sessions.begin(), sessions.begin(), sessions.begin()
+    assert all(map(sessions.is_open, (first, second, third)))
+    sessions.end(first)
+    sessions.end(first)
+    assert [sessions.is_open(one) for one in (first, second, third)] == [False, True, True]
+    assert not any(one in path.name for one in (first, second, third) for path in (tmp_path / "sessions").iterdir())
+    for path in (tmp_path / "sessions").iterdir():
+        os.utime(path, (time.time() - 61, time.time() - 61))
+    assert not sessions.is_open(second)
+    fourth = sessions.begin()
+    assert len(list((tmp_path / "sessions").iterdir())) == 1, "what has expired is forgotten"
+    next((tmp_path / "sessions").iterdir()).unlink()
+    assert not sessions.is_open(fourth)
+
+
+@pytest.mark.parametrize("identity", [None, 7, [], "", "../secret", "\ud800", "x" * 100_000])
+def test_what_is_no_session_opens_nothing(tmp_path: Path, identity: object) -> None:
+    """Whatever a cookie says, it is only ever compared."""
+    sessions = Sessions(tmp_path, 60)
+    assert not sessions.is_open(identity)
+    sessions.end(identity)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from flask.testing import FlaskClient
@@ -105,7 +107,13 @@ def test_another_labs_cookie_opens_nothing(lab: Lab, new_lab: Callable[[], Lab])
     assert client.get("/", headers=HOST).status_code == 403
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "evil.example:8410", "", "[::1", "a b"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("evil.example", "127.0.0.1.evil.example", "evil.example:8410", "", "[::1", "a b", "x@127.0.0.1:8410"),
+        *("127.0.0.1/evil", "127.0.0.1?evil", "127.0.0.1#evil", "127.0.0.1:8410:1", "127.0.0.1,evil.example"),
+    ],
+)
 def test_foreign_names_are_refused(client: FlaskClient, host: str) -> None:
     """DNS rebinding: a name that somebody else owns gets nothing, whatever it points to, with a session or without."""
     for path in ("/", "/healthz", "/static/testlab.css"):
@@ -131,11 +139,78 @@ def test_forms_of_other_sites_do_nothing(lab: Lab, headers: dict[str, str]) -> N
     assert client.get("/", headers=HOST).status_code == 200
 
 
-def test_logging_out(lab: Lab) -> None:
-    """After it, everything is closed again."""
+def test_every_write_is_closed_to_other_sites(lab: Lab) -> None:
+    """Each rule that changes something, asked with a member's cookie by another site or by nobody knows whom: refused.
+
+    That is so for writes that are added later, too: the rules are those of the server as it is.
+    """
     client = logged_in(lab)
+    values = {"run": "latest", "test": "a.py::b", "attempt": 1, "section": "app", "filename": "x", "token": "x"}
+    adapter = client.application.url_map.bind("127.0.0.1:8410")
+    own, foreign = "http://127.0.0.1:8410", "http://127.0.0.1:9999"
+    forged = ({}, {"Origin": foreign}, {"Origin": own, "Sec-Fetch-Site": "same-site"}, {"Origin": "http://["})
+    written = set()
+    for rule in client.application.url_map.iter_rules():
+        for method in (rule.methods or set()) - {"GET", "HEAD", "OPTIONS"}:
+            address = adapter.build(rule.endpoint, {name: values[name] for name in rule.arguments}, method=method)
+            for headers in forged:
+                answer = client.open(address, method=method, headers={**HOST, **headers})
+                assert answer.status_code == 403, (method, address, headers)
+                assert b"sent by another site" in answer.data
+            written.add(rule.endpoint)
+    assert {"login.leave", "login.enter_by_button"} <= written
+    assert client.get("/", headers=HOST).status_code == 200
+
+
+def test_of_two_at_once_one_gets_in(lab: Lab) -> None:
+    """A link that is used many times at the same moment opens the dashboard exactly once."""
+    link = path_of(lab.links().make())
+    clients = [lab.client() for _ in range(8)]
+    barrier = threading.Barrier(len(clients), timeout=30)
+
+    def use(client: FlaskClient) -> int:
+        barrier.wait()
+        return client.get(link, headers={**NAVIGATION, **HOST}).status_code
+
+    with ThreadPoolExecutor(len(clients)) as pool:
+        assert sorted(pool.map(use, clients)) == [303] + 7 * [403]
+    assert sorted(client.get("/", headers=HOST).status_code for client in clients) == [200] + 7 * [403]
+
+
+def test_each_login_is_a_session_of_its_own(lab: Lab) -> None:
+    """A login gives a new session and ends the one that the browser had, which somebody may have slipped in."""
+    client = logged_in(lab)
+    before = client.get_cookie("testlab_8410", domain="127.0.0.1")
+    assert client.get(path_of(lab.links().make()), headers={**NAVIGATION, **HOST}).status_code == 303
+    after = client.get_cookie("testlab_8410", domain="127.0.0.1")
+    assert before is not None
+    assert after is not None
+    other = lab.client()
+    for cookie, status in ((before, 403), (after, 200)):
+        other.set_cookie("testlab_8410", cookie.value, domain="127.0.0.1")
+        assert other.get("/", headers=HOST).status_code == status
+
+
+def test_logging_out(lab: Lab) -> None:
+    """After it everything is closed again, to a copy of the cookie too; other sessions go on."""
+    client, other, thief = logged_in(lab), logged_in(lab), lab.client()
+    cookie = client.get_cookie("testlab_8410", domain="127.0.0.1")
+    assert cookie is not None
+    thief.set_cookie("testlab_8410", cookie.value, domain="127.0.0.1")
+    assert thief.get("/", headers=HOST).status_code == 200
     assert client.post("/logout", headers={**HOST, "Origin": "http://127.0.0.1:8410"}).status_code == 200
     assert client.get("/", headers=HOST).status_code == 403
+    assert thief.get("/", headers=HOST).status_code == 403
+    assert other.get("/", headers=HOST).status_code == 200
+
+
+def test_a_login_tells_only_its_own_address(lab: Lab) -> None:
+    """What headers say of hosts and proxies gets into no link and no redirect."""
+    client = lab.client()
+    headers = {**NAVIGATION, **HOST, "X-Forwarded-Host": "evil.example", "X-Forwarded-Prefix": "//evil.example"}
+    answer = client.get(path_of(lab.links().make()) + "?next=//evil.example", headers=headers)
+    assert (answer.status_code, answer.location) == (303, "/")
+    assert lab.links().make().startswith("http://127.0.0.1:8410/login/")
 
 
 def test_secure_behind_https(lab: Lab) -> None:
