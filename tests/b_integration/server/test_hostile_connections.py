@@ -85,6 +85,7 @@ def test_a_body_without_end_fills_nothing(alone: Served) -> None:
     process = psutil.Process(alone.process.pid)
     before = process.memory_info().rss
     with dial(alone) as line:
+        line.settimeout(5)
         line.sendall(b"POST /logout HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n")
         with pytest.raises(OSError, match=r"Broken pipe|Connection reset|timed out"):
             line.sendall((b"10000\r\n" + b"x" * 65_536 + b"\r\n") * 1_000)
