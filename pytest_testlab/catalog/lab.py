@@ -16,6 +16,7 @@ from typing import Any
 import pluggy
 import pytest
 
+from pytest_testlab.catalog.interrupts import Interrupts
 from pytest_testlab.catalog.nodes import EntryFile, EntryItem, Headline
 from pytest_testlab.catalog.secrets import SecretLookup
 from pytest_testlab.catalog.stages import Stages, UnitState
@@ -42,6 +43,8 @@ from pytest_testlab.recording.journal import Journal, JournalFull
 from pytest_testlab.target.observe import Observations
 
 COLLECT_WITHIN_S = 20.0
+TRIES = 2
+"""Attempts at a test at most: an infrastructure fault gets one more try, on another target."""
 
 
 @dataclass
@@ -78,6 +81,11 @@ class Lab:
         """Test → attempts that were made before, elsewhere."""
         self.before_unit: Callable[[], None] | None = None
         """Called before an entry's first test; set where one process is controller and worker at once."""
+        self.interrupts = Interrupts()
+        self.tell_secrets: Callable[[frozenset[str]], None] = lambda values: None
+        """Told of the secrets of each app that is deployed."""
+        self.spoiled = ""
+        """Why the target is not to be used again as it is; empty while it is sound."""
         self._provider = provider
         self._platform = platform
         self._hooks = hooks
@@ -102,19 +110,24 @@ class Lab:
         Raises `InfraError`, whatever a plugin's provider or platform raised: it costs a target, and no more.
         """
         try:
-            return self._use(server)
+            with self.interrupts.allowed():
+                versions = self._use(server)
         except InfraError:
             raise
         except Exception as error:
             who = f"the provider {self._provider.name} or the platform {self._platform.name}"
             raise InfraError(f"{who} failed: {type(error).__name__}: {error}") from error
+        self.spoiled = ""
+        return versions
 
     def _use(self, server: Server) -> Mapping[str, str]:
         if self._target is None or self._server is None or self._server.ssh != server.ssh:
             self.close()
             self._target = self._provider.connect(server)
         self._target.server = self._server = server
-        self._stages = Stages(target=self._target, platform=self._platform, secrets=self.secrets)
+        self._stages = Stages(
+            target=self._target, platform=self._platform, secrets=self.secrets, tell=self.tell_secrets
+        )
         return self._platform.install(self._target, Observations())
 
     def close(self) -> None:
@@ -141,6 +154,7 @@ class Lab:
     def run(self, item: EntryItem) -> None:
         """Run a test, keep its bundle, and tell pytest what came of it by raising.
 
+        Raises `KeyboardInterrupt` when somebody asked to stop: the bundle is kept then as well.
         An outcome that the journal's disk can't take doesn't count; `full` says so, and no further test should run.
         """
         try:
@@ -165,6 +179,9 @@ class Lab:
             sync=False,
         )
         outcome = self._outcome(attempt, state)
+        if attempt.status is Status.PASSED and attempt.number > 1:
+            attempt.status = Status.FLAKY
+            attempt.reason = "; ".join(filter(None, (attempt.reason, f"passed on attempt {attempt.number}")))
         self._record(attempt)
         return outcome
 
@@ -173,7 +190,10 @@ class Lab:
         if (why := _cannot_run(attempt.item, state)) is not None:
             return self._skip(attempt, *why)
         prepare(self.target)
-        failure = self._stage(attempt, state)
+        try:
+            failure = self._stage(attempt, state)
+        except KeyboardInterrupt as interrupt:
+            return self._interrupted(attempt, state, interrupt)
         if isinstance(failure, RequirementMissing):
             state.skipped = self._redactor.redact_text(str(failure))
             return self._skip(attempt, Status.SKIPPED, state.skipped)
@@ -187,11 +207,20 @@ class Lab:
         attempt.bundle = self._bundle(attempt, None, self._with_own_record([], attempt), self._redactor)
         return skip(reason)
 
+    def _interrupted(self, attempt: Attempt, state: UnitState, interrupt: KeyboardInterrupt) -> BaseException:
+        """A test that was cut short says nothing of its app; what had come about until then is kept."""
+        seconds = time.monotonic() - attempt.clock
+        attempt.status, attempt.reason = Status.NOT_RUN, f"interrupted after {seconds:.0f} s"
+        attempt.observe.write("reason", attempt.reason + "\n")
+        attempt.bundle = self._collect(attempt, state, None)
+        return interrupt
+
     def _stage(self, attempt: Attempt, state: UnitState) -> TestlabError | None:
         item = attempt.item
         try:
             assert self._stages is not None, "no target"
-            self._stages.run(item.stage, item.entry, state, attempt.observe)
+            with self.interrupts.allowed():
+                self._stages.run(item.stage, item.entry, state, attempt.observe)
         except (StageFailure, InfraError, RequirementMissing) as failure:
             return failure
         except Exception as error:  # noqa: BLE001 - a fault of the lab's own must not pass for one of the app
@@ -217,7 +246,11 @@ class Lab:
             state.expected = True
             attempt.reason = f"failed with {expected.value}, as expected"
             return None
-        attempt.status = Status.ERROR if verdict.failure_class is FailureClass.INFRA else Status.FAILED
+        if verdict.failure_class is FailureClass.INFRA:
+            attempt.status = Status.ERROR
+            self.spoiled = attempt.bundle.headline[0]
+        else:
+            attempt.status = Status.FAILED
         return Headline(attempt.bundle.headline)
 
     def enter(self, file: EntryFile) -> None:
@@ -227,10 +260,18 @@ class Lab:
             self.before_unit()
 
     def leave(self, file: EntryFile) -> None:
-        """Remove an entry's app after its last test."""
-        if file.state is not None and self._stages is not None:
-            self._stages.leave(file.state)
-        file.state = None
+        """Remove an entry's app after its last test; raises `InfraError` where something of it stays.
+
+        Nothing is removed from a spoiled target: it is made blank, or anew, before anybody uses it again.
+        """
+        state, file.state = file.state, None
+        if state is None or self._stages is None or self.spoiled:
+            return
+        try:
+            self._stages.leave(state)
+        except InfraError as error:
+            self.spoiled = str(error)
+            raise
 
     # --- the bundle ---------------------------------------------------------------------------------------------------
 
@@ -309,7 +350,7 @@ class Lab:
             target=server.name,
             image=server.image or "",
             started_at=attempt.started_at,
-            retry_of=None,
+            retry_of=attempt.number - 1 or None,
             redacted=0 if bundle is None else bundle.redacted,
             manifest=manifest,
         )
@@ -323,9 +364,10 @@ def skip(reason: str) -> BaseException:
 
 
 def outline(event: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a `finished` event goes to pytest with its report."""
+    """What of a `finished` event goes to pytest with its report; `again`: the test will be tried once more."""
     keys = ("test", "status", "failure_class", "headline", "reason", "slot")
-    return {key: event.get(key) for key in keys}
+    again = event["status"] == Status.ERROR and event["attempt"] < TRIES
+    return {"again": again, **{key: event.get(key) for key in keys}}
 
 
 def _cannot_run(item: EntryItem, state: UnitState) -> tuple[Status, str] | None:

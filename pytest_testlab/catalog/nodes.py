@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from pytest_testlab.catalog.stages import UnitState
 
 FILE_NAME = "testlab.toml"
+RERUN = "rerun"
+"""The outcome of a report whose test is tried again; pytest-rerunfailures' word, which other plugins know."""
 LAB: pytest.StashKey[Lab] = pytest.StashKey()
 _SEEN: pytest.StashKey[Seen] = pytest.StashKey()
 
@@ -224,6 +226,8 @@ class CatalogPlugin:
             report.testlab = item.result  # type: ignore[attr-defined]
             if item.result["status"] == "error":
                 report.when = "setup"
+            if item.result["again"]:
+                report.outcome = RERUN  # type: ignore[assignment]
         return report
 
 

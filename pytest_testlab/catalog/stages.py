@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pytest_testlab.capabilities.requirements import require
@@ -36,6 +37,8 @@ class Stages:
     target: Target
     platform: Platform
     secrets: SecretLookup = field(repr=False)
+    tell: Callable[[frozenset[str]], None] = lambda values: None
+    """Told of every secret that comes about, for whoever may have to mask it when this process is gone."""
 
     def run(self, stage: Stage, entry: Entry, state: UnitState, observe: Observer) -> None:
         """Run a stage; `check` without `install` before it installs first.
@@ -53,7 +56,9 @@ class Stages:
             require(self.target, entry.requires)
         env, secret_values = resolve_env(entry, self.secrets)
         app = Application(entry=entry, nonce=new_nonce(), env=env, secret_values=secret_values)
+        self.tell(secret_values)
         deployment = state.deployment = self.platform.place(self.target, app)
+        self.tell(deployment.secret_values)
         self.platform.deploy(self.target, deployment, observe)
         with observe.phase("ready"):
             wait_ready(self.platform.client(deployment), entry.ready, observe, deadline=deadline)

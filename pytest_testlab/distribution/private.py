@@ -5,10 +5,15 @@ tests/b_integration/test_xdist_canary.py says which of them a new release took a
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from collections.abc import Callable
 from typing import Any
 
+import psutil
 import pytest
+from _pytest.runner import runtestprotocol
 
 EVENT = "testlab"
 Handler = Callable[..., None]
@@ -42,8 +47,11 @@ def listen(config: pytest.Config, handler: Handler) -> Callable[..., None]:
 def hear(node: Any) -> None:
     """Let a worker's own events through; only from `pytest_configure_node`, before xdist listens to the worker."""
     original = node.process_from_remote
+    node.testlab_heard = time.monotonic()
 
     def process(eventcall: Any) -> None:
+        # On execnet's own thread, so that a controller that is busy doesn't take a worker for hung.
+        node.testlab_heard = time.monotonic()
         if isinstance(eventcall, tuple) and eventcall[0] == EVENT:
             node.putevent((EVENT, {"node": node, **eventcall[1]}))
         else:
@@ -52,9 +60,50 @@ def hear(node: Any) -> None:
     node.process_from_remote = process
 
 
+def silent_s(node: Any) -> float:
+    """Seconds since a worker was last heard of."""
+    return time.monotonic() - float(node.testlab_heard)
+
+
+def kill(node: Any, number: signal.Signals = signal.SIGKILL) -> None:
+    """Send a signal to a worker's process; gone already = done."""
+    process = node.gateway._io.popen
+    if process.poll() is None:
+        os.kill(process.pid, number)
+
+
+def is_stopped(node: Any) -> bool:
+    """Whether somebody stopped a worker's process (SIGSTOP, a debugger)."""
+    try:
+        status = psutil.Process(node.gateway._io.popen.pid).status()
+    except psutil.Error:
+        return False
+    return status in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+
+
+def kill_all(config: pytest.Config) -> None:
+    """Kill every worker that is still there."""
+    for node in list(config.pluginmanager.getplugin("dsession")._active_nodes):
+        kill(node)
+
+
 def stop(config: pytest.Config, reason: str) -> None:
-    """End a distributed session as interrupted, once its workers are down."""
-    config.pluginmanager.getplugin("dsession").shouldstop = reason
+    """End a distributed session as interrupted, once its workers are down; none is replaced any more."""
+    dsession = config.pluginmanager.getplugin("dsession")
+    dsession.shouldstop = reason
+    dsession._max_worker_restart = 0
+
+
+def enough_failures(config: pytest.Config) -> bool:
+    """Whether `-x` or `--maxfail` ended the session."""
+    dsession = config.pluginmanager.getplugin("dsession")
+    return bool(dsession.maxfail and dsession.countfailures >= dsession.maxfail)
+
+
+def stderr(config: pytest.Config) -> int:
+    """The descriptor of standard error as it is outside, also while pytest captures it."""
+    capturing = getattr(config.pluginmanager.getplugin("capturemanager"), "_global_capturing", None)
+    return int(getattr(getattr(capturing, "err", None), "targetfd_save", 2))
 
 
 def only_our_lines(reporter: Any) -> None:
@@ -89,6 +138,11 @@ def run_one(worker: Any, index: int, item: pytest.Item, nextitem: pytest.Item, s
     worker.sendevent("runtest_protocol_complete", item_index=index, duration=seconds() - start)
 
 
+def run_phases(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Set up, call and tear down a test, with its reports, as pytest does."""
+    runtestprotocol(item, nextitem=nextitem)
+
+
 class _Sentinel(pytest.Item):
     """Stands for "no next test is known yet": its parent is the session, so session fixtures survive it."""
 
@@ -101,6 +155,6 @@ def sentinel(session: pytest.Session) -> pytest.Item:
     return _Sentinel.from_parent(session, name="testlab-no-next-item")
 
 
-def tear_down(session: pytest.Session) -> None:
-    """Tear down whatever is still set up."""
-    session._setupstate.teardown_exact(None)
+def tear_down(session: pytest.Session, nextitem: pytest.Item | None = None) -> None:
+    """Tear down whatever is still set up and the next item doesn't need."""
+    session._setupstate.teardown_exact(nextitem)

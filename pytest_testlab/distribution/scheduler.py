@@ -11,14 +11,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from pytest_testlab.catalog.lab import TRIES
 from pytest_testlab.distribution.wire import server_to_wire
 from pytest_testlab.planning.units import Unit
 from pytest_testlab.pool.pool import Pool, Slot, SlotState
 
 GROUP_S = 0.15
 """Very short units are handed out together, up to about this many seconds of work, to save round trips."""
-TRIES = 2
-"""How often a unit whose worker died is started at most."""
+
+
+OUT = (SlotState.LOST, SlotState.GONE)
+"""States of a slot that comes back no more."""
 
 
 class Node(Protocol):
@@ -44,6 +47,8 @@ class Worker:
     """The epoch of the server that it was told to use."""
     usable: bool = False
     """Whether it said that this server can take tests."""
+    used: bool = False
+    """Whether its server must be made blank before its next unit."""
     running: deque[int] = field(default_factory=deque)
     units: list[Unit] = field(default_factory=list)
     retired: bool = False
@@ -58,6 +63,15 @@ class Sink(Protocol):
     def lost(self, slot: Slot, say: str) -> None:
         """A slot is out of the run."""
 
+    def recorded(self, node: Node, test: str) -> bool | None:
+        """What a dead worker's journal says of the test that it held.
+
+        None: it didn't get through. True: its result is to be tried again, else it stands.
+        """
+
+    def blocked(self, tests: Sequence[str], *, by: str) -> None:
+        """These won't be run, because a test before them couldn't."""
+
     def ended(self, reason: str) -> None:
         """Nothing more can be given out: there is no target left, or the budget is spent."""
 
@@ -70,9 +84,11 @@ class PullScheduler:
         self._sink = sink
         self._deadline = deadline
         self._attempts = attempts
+        """Test → attempts that were made of it."""
+        self._barred: dict[str, int] = {}
+        """Unit → slot on which it met an infrastructure fault: it is tried again on another one."""
         self._workers: dict[Any, Worker] = {}
         self._pending: deque[Unit] | None = None
-        self._tries: dict[str, int] = {}
         self._done = 0
         self._spent_s = 0.0
         self._ended = False
@@ -142,7 +158,7 @@ class PullScheduler:
         raise NotImplementedError(indices)
 
     def remove_node(self, node: Any) -> str | None:
-        """A worker is gone; returns the test that it was running, if it was."""
+        """A worker is gone; returns the test that it was running and didn't get through."""
         worker = self._workers.pop(node)
         crashed = self._crashed(worker) if worker.running else None
         if not worker.retired and worker.slot.state is SlotState.READY:
@@ -158,6 +174,7 @@ class PullScheduler:
         if worker is not None and not worker.retired:
             self._sink.wrong_catalog(node)
             self._retire(worker)
+            self._pool.lose(worker.slot, "its worker collected other tests than the first one")
 
     def plan(self, units: deque[Unit]) -> None:
         """Begin to give out units, in this order."""
@@ -172,6 +189,7 @@ class PullScheduler:
             if worker is not None:
                 self._retire(worker)
             self._end_if_nobody_is_left()
+            self.schedule()  # a unit that was barred from the last slot that is left may run there after all
         elif slot.state is SlotState.READY and worker is not None:
             self._use(worker)
 
@@ -182,18 +200,26 @@ class PullScheduler:
             worker.usable = True
             self._pump(worker)
 
-    def idle(self, node: Any) -> None:
-        """A worker is through with what it was given."""
+    def idle(self, node: Any, *, left: Sequence[int] = (), again: bool = False, spoiled: bool = False) -> None:
+        """A worker is through with what it was given, but for what is `left`.
+
+        `again`: the first of that met an infrastructure fault, and is tried again. `spoiled`: its target is no good.
+        """
         worker = self._workers.get(node)
         if worker is None:
             return
-        worker.running.clear()
+        worker.running = deque(left)
+        if left:
+            self._take_back(worker, again=again)
         worker.units = []
-        if self._pool.provider.blank_between_units and self._pending:
-            worker.usable = False
-            self._pool.blank(worker.slot)
-        else:
-            self._pump(worker)
+        worker.used = spoiled or self._pool.provider.blank_between_units
+        self.schedule()
+
+    def interrupt(self) -> None:
+        """Have every worker end what it does, and give out nothing more."""
+        self._ended = True
+        for worker in self._workers.values():
+            worker.node.sendcommand("testlab_stop")
 
     def tick(self) -> None:
         """Some time has passed; give out nothing more if the budget is spent."""
@@ -220,23 +246,39 @@ class PullScheduler:
             worker.node.sendcommand("testlab_use", server=server_to_wire(server))
 
     def _pump(self, worker: Worker) -> None:
-        if not (self._pending and worker.usable and worker.collected) or worker.running or worker.retired:
+        if not (self._pending and worker.collected) or worker.running or worker.retired or self._ended:
             return
-        self.tick()
-        if self._ended:
+        unit = next((unit for unit in self._pending if self._may(worker, unit)), None)
+        if unit is None:
             return
-        worker.units = self._take()
-        worker.running.extend(index for unit in worker.units for index in unit.indices)
+        if worker.used:
+            worker.used = worker.usable = False
+            self._pool.blank(worker.slot)
+        elif worker.usable:
+            self.tick()
+            if not self._ended:
+                self._give(worker, unit)
+
+    def _may(self, worker: Worker, unit: Unit) -> bool:
+        """Whether a unit may run there: a second try is made elsewhere, as long as there is an elsewhere."""
+        return self._barred.get(unit.key) != worker.slot.index or not any(
+            slot is not worker.slot and slot.state not in OUT for slot in self._pool.slots
+        )
+
+    def _give(self, worker: Worker, unit: Unit) -> None:
         assert self.collection is not None
+        worker.units = self._take(unit)
+        worker.running.extend(index for unit in worker.units for index in unit.indices)
         tests = [self.collection[index] for index in worker.running]
         attempts = {test: self._attempts[test] for test in tests if test in self._attempts}
         self._pool.busy(worker.slot)
         worker.node.sendcommand("testlab_run", indices=list(worker.running), attempts=attempts)
 
-    def _take(self) -> list[Unit]:
+    def _take(self, unit: Unit) -> list[Unit]:
         assert self._pending is not None
-        taken = [self._pending.popleft()]
-        while self._pending and len(taken) < self._group():
+        self._pending.remove(unit)
+        taken = [unit]
+        while self._pending and len(taken) < self._group() and not self._barred:
             taken.append(self._pending.popleft())
         return taken
 
@@ -248,33 +290,51 @@ class PullScheduler:
         fair = len(self._pending) // (4 * max(1, len(self._workers)))
         return max(1, min(fair, int(GROUP_S / max(mean_s, 1e-4))))
 
-    def _crashed(self, worker: Worker) -> str:
-        """Put what a dead worker held back in the queue, each unit at most `TRIES` times; returns its running test."""
+    def _crashed(self, worker: Worker) -> str | None:
+        """Put back what a dead worker held; returns its running test, unless the journal has its result."""
         assert self.collection is not None
+        test = self.collection[worker.running[0]]
+        recorded = self._sink.recorded(worker.node, test)
+        if recorded is False:
+            worker.running.popleft()
+        if worker.running:
+            self._take_back(worker, again=recorded is not False)
+        return test if recorded is None else None
+
+    def _take_back(self, worker: Worker, *, again: bool) -> None:
+        """Put what a worker held back in the queue, at its head; the first test counts as tried if `again`."""
         assert self._pending is not None
-        crashed = self.collection[worker.running[0]]
-        self._attempts[crashed] = self._attempts.get(crashed, 0) + 1
+        hit = next(unit for unit in worker.units if worker.running[0] in unit.indices) if again else None
+        if hit is not None:
+            self._barred[hit.key] = worker.slot.index
+            self._count_try(worker, hit)
+        left = set(worker.running)
         for unit in reversed(worker.units):
-            left = set(unit.indices) & set(worker.running)
-            if not left:
-                continue
-            hit = worker.running[0] in left
-            self._tries[unit.key] = self._tries.get(unit.key, 0) + hit
-            if self._tries[unit.key] < TRIES:
-                self._pending.appendleft(Unit(key=unit.key, indices=_in_order(unit, left), estimate_s=unit.estimate_s))
+            if indices := tuple(index for index in unit.indices if index in left):
+                self._pending.appendleft(Unit(key=unit.key, indices=indices, estimate_s=unit.estimate_s))
         worker.running.clear()
-        return crashed
+
+    def _count_try(self, worker: Worker, hit: Unit) -> None:
+        """After the last try what was to follow in the unit is blocked, since that try can't be made up for."""
+        assert self.collection is not None
+        test = self.collection[worker.running[0]]
+        self._attempts[test] = self._attempts.get(test, 0) + 1
+        if self._attempts[test] < TRIES:
+            return
+        held = [index for index in worker.running if index in hit.indices]
+        worker.running = deque(index for index in worker.running if index not in hit.indices)
+        if held[1:]:
+            self._sink.blocked([self.collection[index] for index in held[1:]], by=test)
+
+    def will_retry(self, test: str) -> bool:
+        """Whether a test whose worker died is tried again."""
+        return 0 < self._attempts.get(test, 0) < TRIES
 
     def _retire(self, worker: Worker) -> None:
         worker.retired = True
         worker.node.shutdown()
 
     def _end_if_nobody_is_left(self) -> None:
-        out = (SlotState.LOST, SlotState.GONE)
-        if self._pending and all(slot.state in out for slot in self._pool.slots):
+        if self._pending and all(slot.state in OUT for slot in self._pool.slots):
             reasons = sorted({slot.say for slot in self._pool.slots if slot.say})
             self.end("no target is left: " + "; ".join(reasons))
-
-
-def _in_order(unit: Unit, left: set[int]) -> tuple[int, ...]:
-    return tuple(index for index in unit.indices if index in left)

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import queue
+import signal
+import threading
 import time
 from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_testlab.catalog.lab import Lab
-from pytest_testlab.catalog.nodes import LAB, describe, digest, missing_secrets
+from pytest_testlab.catalog.nodes import LAB, EntryItem, describe, digest, missing_secrets
 from pytest_testlab.distribution import private
+from pytest_testlab.distribution.watchdog import GRACE_S, Heart, stacks_file
 from pytest_testlab.distribution.wire import server_from_wire
 from pytest_testlab.errors import InfraError
 
 Command = tuple[str, dict[str, Any]]
+INSTALL_WITHIN_S = 900.0
 
 
 class NoWorker:
@@ -35,8 +40,10 @@ class NoWorker:
 class WorkerLoop:
     """Runs what the controller hands out, on the target that the controller names."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, *, folder: Path, name: str) -> None:
+        """`folder` is the run's; `name` is the worker's own."""
         self._lab = lab
+        self._heart = Heart(self._beat, stacks_file(folder, name))
         self._commands: queue.SimpleQueue[Command | None] = queue.SimpleQueue()
         self._stopping = False
         self._tools: dict[str, Callable[..., None]] = {
@@ -62,28 +69,53 @@ class WorkerLoop:
         self._sentinel = private.sentinel(session)
         session.config.stash[LAB] = self._lab
         private.send(self._worker, "digest", digest=digest(session.config))
+        self._lab.tell_secrets = self._tell_secrets
+        self._lab.interrupts.hold()
+        self._lab.interrupts.heed()
+        self._heart.start()
         private.receive(self._worker, self._put)
-        while (command := self._commands.get()) is not None and command[0] != "shutdown":
-            self._tools[command[0]](**command[1])
-            if session.shouldfail or session.shouldstop:
-                break
-        private.tear_down(session)
-        self._lab.close()
+        try:
+            while not self._over and (command := self._commands.get()) is not None and command[0] != "shutdown":
+                self._tools[command[0]](**command[1])
+        except KeyboardInterrupt:
+            private.send(self._worker, "interrupted")
+        with self._heart.doing("ending", GRACE_S):
+            private.tear_down(session)
+            self._lab.close()
+        self._heart.stop()
         return True
 
+    @property
+    def _over(self) -> bool:
+        """Whether nothing more is to be run."""
+        return bool(
+            self._stopping or self._session.shouldfail or self._session.shouldstop or self._lab.interrupts.asked
+        )
+
     def _put(self, command: Command | None) -> None:
-        self._stopping = self._stopping or command is None or command[0] == "shutdown"
-        self._commands.put(command)
+        """Take a command, on execnet's thread."""
+        self._stopping = self._stopping or command is None or command[0] in ("shutdown", "testlab_stop")
+        if command is not None and command[0] == "testlab_stop":
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        self._commands.put(None if self._stopping else command)
 
     def _use(self, server: dict[str, Any]) -> None:
         start = time.monotonic()
         try:
-            versions = self._lab.use(server_from_wire(server))
+            with self._heart.doing(f"getting {server['name']} ready", INSTALL_WITHIN_S):
+                versions = self._lab.use(server_from_wire(server))
         except InfraError as error:
             private.send(self._worker, "unusable", epoch=server["epoch"], say=str(error))
         else:
             seconds = time.monotonic() - start
             private.send(self._worker, "usable", epoch=server["epoch"], versions=dict(versions), seconds=seconds)
+
+    def _beat(self, late: str) -> None:
+        private.send(self._worker, "beat", late=late)
+
+    def _tell_secrets(self, values: frozenset[str]) -> None:
+        if values:
+            private.send(self._worker, "secrets", values=sorted(values))
 
     def _describe(self) -> None:
         items = self._session.items
@@ -91,15 +123,27 @@ class WorkerLoop:
         private.send(self._worker, "described", tests=json.dumps(describe(items)), missing=missing)
 
     def _run(self, indices: Sequence[int], attempts: dict[str, int]) -> None:
+        """Run tests one after the other; those after a test that is to be tried elsewhere are handed back."""
         items = self._session.items
         self._lab.attempts.update(attempts)
-        for index, following in zip(indices, [*indices[1:], None], strict=True):
-            if self._stopping or self._session.shouldfail or self._session.shouldstop:
-                break
-            nextitem = self._sentinel if following is None else items[following]
-            private.run_one(self._worker, index, items[index], nextitem, time.perf_counter)
+        left = list(indices)
+        again = False
+        while left and not again and not self._over:
+            item = items[left[0]]
+            following = items[left[1]] if len(left) > 1 else self._sentinel
+            with self._heart.doing(item.nodeid, _allowed_s(item)):
+                private.run_one(self._worker, left[0], item, following, time.perf_counter)
             if self._lab.full:
                 private.send(self._worker, "unrecordable", say=self._lab.full)
                 self._session.shouldstop = self._lab.full
                 return
-        private.send(self._worker, "idle")
+            again = isinstance(item, EntryItem) and item.result is not None and bool(item.result["again"])
+            left = left if again else left[1:]
+        if again:
+            private.tear_down(self._session, self._sentinel)
+        private.send(self._worker, "idle", left=left, again=again, spoiled=self._lab.spoiled)
+
+
+def _allowed_s(item: pytest.Item) -> float:
+    own_s = item.entry.timeout_s if isinstance(item, EntryItem) else INSTALL_WITHIN_S
+    return own_s + GRACE_S

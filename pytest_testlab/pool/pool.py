@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from pytest_testlab.errors import InfraError, TestlabError
@@ -40,6 +40,8 @@ class Slot:
     """When it came into its state, by the monotonic clock."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Phase → seconds spent in it."""
+    before_wiping: Callable[[Server], None] | None = None
+    """Called once, on the pool's thread, before the server is blanked or destroyed: what is on it is evidence."""
 
     @property
     def name(self) -> str:
@@ -101,7 +103,10 @@ class Pool:
             self._submit(slot, "provision", self._provision)
 
     def blank(self, slot: Slot) -> None:
-        """Begin to blank a slot's server; it is `ready` again, under a new epoch, or `lost`."""
+        """Begin to blank a slot's server; it is `ready` again, under a new epoch, or `lost`.
+
+        A server that can't be made blank is destroyed, and a new one takes its place.
+        """
         self._move(slot, SlotState.BLANKING)
         self._submit(slot, "blank", self._blank)
 
@@ -210,13 +215,27 @@ class Pool:
             self._said(slot, self._now(), f"the console of {server.name}:\n{text}")
 
     def _blank(self, slot: Slot) -> Server:
-        assert slot.server is not None
-        return self.provider.blank(slot.server)
+        used = slot.server
+        assert used is not None
+        self._look_before_wiping(slot, used)
+        try:
+            return self.provider.blank(used)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, a new server is not
+            why = f"{type(error).__name__}: {error}"
+        self.provider.destroy(used)
+        made = self._provision(slot)
+        return replace(made, epoch=used.epoch + 1, proof={**made.proof, "replaces": f"{used.name}: {why}"[:500]})
+
+    def _look_before_wiping(self, slot: Slot, server: Server) -> None:
+        look, slot.before_wiping = slot.before_wiping, None
+        if look is not None:
+            look(server)
 
     def _destroy(self, slot: Slot, errors: list[str]) -> None:
         if slot.server is None:
             return
         try:
+            self._look_before_wiping(slot, slot.server)
             self.provider.destroy(slot.server)
         except Exception as error:  # noqa: BLE001 - a server that stays must be named, whatever was raised
             errors.append(self._mask(f"{slot.name}: {error}"))

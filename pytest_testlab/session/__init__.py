@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -26,8 +27,10 @@ def _configure_worker(config: pytest.Config, settings: Settings) -> None:
     from pytest_testlab.session.assemble import lab_from_wire
 
     config.option.testlab_db = None
+    told = config.workerinput["testlab"]  # type: ignore[attr-defined]
     try:
-        worker: object = WorkerLoop(lab_from_wire(config, settings))
+        lab = lab_from_wire(config, settings)
+        worker: object = WorkerLoop(lab, folder=Path(told["folder"]), name=told["worker"])
     except JournalFull as error:
         worker = NoWorker(f"a worker can't record anything: {error}")
     config.pluginmanager.register(worker, "testlab-worker")

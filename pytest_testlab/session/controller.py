@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import signal
+import contextlib
+import os
 import sys
-import threading
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
+from pytest_testlab.catalog.interrupts import Interrupts
+from pytest_testlab.distribution import private
 from pytest_testlab.errors import TestlabError
 from pytest_testlab.options import OPTIONS, Settings
 from pytest_testlab.session.assemble import hooks_of
@@ -19,6 +21,8 @@ from pytest_testlab.store.engine import password_of
 
 EXIT_NOT_BLANK = 6
 READY_WITHIN_S = 900.0
+STOPPING = b"\ntestlab: stopping: what runs gets its bundle, and servers are given back; once more stops at once\n"
+STOPPED = b"\ntestlab: stopped at once; `testlab recover` brings in what was recorded, and so does the next start\n"
 BAD = ("failed", "error", "blocked", "not_run")
 
 
@@ -34,11 +38,13 @@ class Controller:
         self.secrets = secrets
         self.opened: Run | None = None
         self.errors: list[str] = []
+        self.interrupts = Interrupts(on_first=self._say_stopping, on_again=self._stop_at_once)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         """Open the run before anything is started or paid for."""
-        _heed_sigterm()
+        if not getattr(self.config.option, "usepdb", False):  # a debugger needs Ctrl-C for itself
+            self.interrupts.heed()
         try:
             self.run = self.opened = self._open()
         except (TestlabError, OSError) as error:
@@ -68,27 +74,49 @@ class Controller:
         """Close the run, whatever happened, and settle the exit code."""
         if self.opened is None:
             return
-        session.exitstatus = self._exit_code(int(exitstatus))
-        self.errors += self.run.finish(int(session.exitstatus), self._state(int(session.exitstatus)))
+        self.interrupts.hold()
+        state, code = self._outcome(int(exitstatus), broke_off=self._broke_off(session))
+        session.exitstatus = code
+        self.errors += self.run.finish(code, state)
 
-    def _state(self, exitstatus: int) -> str:
-        """A run that broke off is no night to hold others against."""
-        if (
-            self.run.aborted
-            or self.run.unrecorded
-            or exitstatus in (pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR)
-        ):
-            return "aborted"
-        return "interrupted" if exitstatus == pytest.ExitCode.INTERRUPTED else "finished"
-
-    def _exit_code(self, exitstatus: int) -> int:
+    def _outcome(self, exitstatus: int, *, broke_off: bool) -> tuple[str, int]:
+        """(state of the run, exit code). A run that broke off is no night to hold others against."""
         if self.run.aborted:
-            return EXIT_NOT_BLANK
-        if self.run.unrecorded and exitstatus == pytest.ExitCode.INTERRUPTED:
-            return 1
-        if exitstatus == 0 and any(self.run.counts.get(status) for status in BAD):
-            return 1
-        return exitstatus
+            return "aborted", EXIT_NOT_BLANK
+        if exitstatus in (pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR):
+            return "aborted", exitstatus
+        if self.run.unrecorded:
+            return "aborted", exitstatus if exitstatus != pytest.ExitCode.INTERRUPTED else 1
+        if self.interrupts.asked:
+            return "interrupted", int(pytest.ExitCode.INTERRUPTED)
+        if broke_off:  # -x: xdist would say 2, and pytest itself says 1
+            self.run.say = self.run.say or "stopped early, as -x or --maxfail asks"
+            return "interrupted", 1
+        if exitstatus == pytest.ExitCode.INTERRUPTED:
+            return "interrupted", exitstatus
+        bad = any(self.run.counts.get(status) for status in BAD)
+        return "finished", 1 if bad and exitstatus == 0 else exitstatus
+
+    def _broke_off(self, session: pytest.Session) -> bool:
+        """Whether the session ended before its last test because enough had failed."""
+        raise NotImplementedError
+
+    def _say_stopping(self) -> None:
+        self._say_in_handler(STOPPING)
+
+    def _say_in_handler(self, line: bytes) -> None:
+        """Straight to standard error: in a signal handler nobody may wait for a lock of its writer's."""
+        with contextlib.suppress(OSError):
+            os.write(private.stderr(self.config), line)
+
+    def _kill_workers(self) -> None:
+        """End other processes of this session at once; called in a signal handler."""
+
+    def _stop_at_once(self) -> None:
+        """Somebody insists: end as if killed, which loses nothing; only in the signal handler."""
+        self._kill_workers()
+        self._say_in_handler(STOPPED)
+        os._exit(int(pytest.ExitCode.INTERRUPTED))
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Print the summary."""
@@ -100,18 +128,11 @@ class Controller:
             terminalreporter.write_line(f"testlab: {error}", red=True)
 
     def pytest_unconfigure(self) -> None:
-        """Let go of the store, and of SIGTERM."""
-        if signal.getsignal(signal.SIGTERM) is signal.default_int_handler:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        """Let go of the store, and of the signals."""
+        self.interrupts.ignore()
         if self.opened is not None:
             opened, self.opened = self.opened, None
             try:
                 opened.release()
             except TestlabError as error:
                 sys.stderr.write(f"testlab: {error}\n")
-
-
-def _heed_sigterm() -> None:
-    """End as by Ctrl-C when the machine or a service manager says so, rather than leave servers to the reaper."""
-    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)

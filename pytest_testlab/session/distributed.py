@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
 
 from pytest_testlab.catalog.lab import outline
+from pytest_testlab.catalog.nodes import RERUN
 from pytest_testlab.distribution import private
 from pytest_testlab.distribution.scheduler import PullScheduler
+from pytest_testlab.distribution.watchdog import Watchdog
 from pytest_testlab.options import Settings
 from pytest_testlab.planning.units import longest_first
 from pytest_testlab.pool.pool import Slot
 from pytest_testlab.recording import events
 from pytest_testlab.session.assemble import wire
 from pytest_testlab.session.controller import READY_WITHIN_S, Controller
+from pytest_testlab.session.rescue import report_of, rescue
 
 TICK_S = 2.0
+LOOK_S = 0.2
+"""How often the clock looks whether somebody asked to stop, or a worker hangs."""
+STOP_WITHIN_S = 90.0
+"""For workers to keep the bundle of what they run, and to remove its app, once they are told to stop."""
 
 
 class Distributed(Controller):
@@ -36,6 +44,11 @@ class Distributed(Controller):
         super().__init__(config, settings, secrets)
         self._slots: dict[Any, int] = {}
         self._over = threading.Event()
+        self._watchdog = Watchdog(lambda node, why: self.post(kind="condemned", node=node, why=why))
+        self._condemned: dict[Any, str] = {}
+        self._stop_by: float | None = None
+        self._to_mask = set(secrets.values())
+        """Also what workers told of their apps, in memory only: a dead worker can't mask its bundle itself."""
 
     # --- workers ------------------------------------------------------------------------------------------------------
 
@@ -74,6 +87,7 @@ class Distributed(Controller):
         self.run.store_changed = lambda: self.post(kind="store")
         self.run.broke = lambda say: self.post(kind="broke", say=say)
         self.run.slot_changed = lambda slot: self.post(kind="slot", slot=slot)
+        self.interrupts.hold()
         threading.Thread(target=self._tick, name="testlab-clock", daemon=True).start()
         return self.scheduler
 
@@ -103,14 +117,43 @@ class Distributed(Controller):
             self.scheduler.refuse(node)
 
     def _tick(self) -> None:
-        """Post the time: xdist's loop has no clock, and a budget must end a session in which nothing happens."""
-        while not self._over.wait(TICK_S):
-            self.post(kind="tick")
+        """Keep the time on a thread of its own: xdist's loop has no clock, and may be busy."""
+        next_tick = time.monotonic() + TICK_S
+        stopping = False
+        while not self._over.wait(LOOK_S):
+            if self.interrupts.asked and not stopping:
+                stopping = True
+                self.post(kind="interrupted")
+            self._watchdog.look(list(self._slots))
+            if time.monotonic() >= next_tick:
+                next_tick += TICK_S
+                self.post(kind="tick")
 
     def _on_tick(self) -> None:
-        if self.run.units:
+        if self._stop_by is not None and time.monotonic() > self._stop_by:
+            for node in list(self._slots):
+                self._watchdog.condemn(node, f"the worker did not stop within {STOP_WITHIN_S:g} s")
+        elif self.run.units:
             self.run.pool.lose_stuck(READY_WITHIN_S)
             self.scheduler.tick()
+
+    def _on_beat(self, node: Any, late: str) -> None:
+        if late:
+            self._watchdog.condemn(node, late)
+
+    def _on_secrets(self, node: Any, values: list[str]) -> None:
+        self._to_mask.update(values)
+
+    def _on_condemned(self, node: Any, why: str) -> None:
+        self._condemned[node] = why
+
+    def _on_interrupted(self, node: Any = None) -> None:
+        """Somebody asked this process, or a worker, to stop: end in order."""
+        if self._stop_by is None:
+            self.interrupts.asked = True
+            self._stop_by = time.monotonic() + STOP_WITHIN_S
+            self.scheduler.interrupt()
+            private.stop(self.config, "interrupted")
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
@@ -143,8 +186,14 @@ class Distributed(Controller):
     def _on_broke(self, say: str) -> None:
         private.stop(self.config, say)
 
-    def _on_idle(self, node: Any) -> None:
-        self.scheduler.idle(node)
+    def _on_idle(self, node: Any, left: list[int], again: bool, spoiled: str) -> None:
+        self.scheduler.idle(node, left=left, again=again, spoiled=bool(spoiled))
+
+    def _broke_off(self, session: pytest.Session) -> bool:
+        return private.enough_failures(self.config)
+
+    def _kill_workers(self) -> None:
+        private.kill_all(self.config)
 
     # --- what the scheduler found out ---------------------------------------------------------------------------------
 
@@ -156,6 +205,25 @@ class Distributed(Controller):
         """Say which slot is out."""
         self.errors.append(f"{slot.name} is out of the run: {say}")
 
+    def recorded(self, node: Any, test: str) -> bool | None:
+        """A worker that was killed after its last word was on disk has had its say; pytest hears of it here."""
+        event = self.run.recorded(node.gateway.id, test, self.scheduler.attempts_of(test) + 1)
+        if event is None:
+            return None
+        report = report_of(event)
+        report.node = node  # type: ignore[attr-defined]
+        self.config.hook.pytest_runtest_logreport(report=report)
+        return bool(report.testlab["again"])
+
+    def blocked(self, tests: Sequence[str], *, by: str) -> None:
+        """Record what can't be run any more."""
+        for test in tests:
+            event = events.finished(
+                test=test, attempt=0, status="blocked", reason=f"blocked: {by.rpartition('::')[2]} failed (infra)"
+            )
+            self.run.note(event)
+            self.config.hook.pytest_runtest_logreport(report=report_of(event))
+
     def ended(self, reason: str) -> None:
         """Stop the session, with no target left or no time."""
         if reason.startswith("no target"):
@@ -166,16 +234,21 @@ class Distributed(Controller):
 
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
         """A worker died while it ran a test: that is the lab's fault and not the app's."""
-        say = f"infra: the worker that ran it died ({crashitem})"
-        event = events.finished(
+        node: Any = report.node
+        why = self._condemned.get(node)
+        say = f"infra: {why}; it was killed" if why else f"infra: the worker that ran it died ({crashitem})"
+        event = rescue(
+            self.run,
+            self.run.pool.slots[node.workerinput["testlab"]["slot"]],
+            worker=node.gateway.id,
             test=crashitem,
             attempt=self.scheduler.attempts_of(crashitem),
-            status="error",
-            failure_class="infra",
-            rule="infra/worker-died",
-            headline=[say],
+            say=say,
+            secrets=frozenset(self._to_mask),
         )
-        self.run.note(event)
+        again = self.scheduler.will_retry(crashitem) and self._stop_by is None
         report.when = "setup"
         report.longrepr = say
-        report.testlab = outline(event)  # type: ignore[attr-defined]
+        report.testlab = outline(event) | {"again": again}  # type: ignore[attr-defined]
+        if again:
+            report.outcome = RERUN  # type: ignore[assignment]

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from pytest_testlab.catalog.lab import Lab
-from pytest_testlab.catalog.nodes import LAB, describe, missing_secrets
+from pytest_testlab.catalog.nodes import LAB, EntryItem, describe, missing_secrets
+from pytest_testlab.distribution import private
 from pytest_testlab.errors import InfraError
 from pytest_testlab.session.assemble import make_lab, secret_source
 from pytest_testlab.session.controller import EXIT_NOT_BLANK, READY_WITHIN_S, Controller
@@ -42,6 +43,8 @@ class Local(Controller):
             clock=self.run.moments.base,
         )
         self.lab.before_unit = self._before_unit
+        self.lab.interrupts = self.interrupts
+        self.interrupts.hold()
         if tests:
             self._take_target()
         self._session = session
@@ -50,18 +53,37 @@ class Local(Controller):
         finally:
             self.lab.end()
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+        """Run a test, and once more after an infrastructure fault, on its target made blank or anew."""
+        if not isinstance(item, EntryItem):
+            return None
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        private.run_phases(item, nextitem)
+        while item.result is not None and item.result["again"] and not self.interrupts.asked:
+            self.lab.attempts[item.nodeid] = self.lab.attempts.get(item.nodeid, 0) + 1
+            private.tear_down(item.session, private.sentinel(item.session))
+            private.run_phases(item, nextitem)
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        return True
+
     def pytest_runtest_logfinish(self) -> None:
-        """Stop when the budget is spent; what was not run is counted as such."""
+        """Stop when somebody asked to, the disk or the budget is spent; what was not run is counted as such."""
         if self.lab.full:
             self.run.can_not_record(self.lab.full)
         if self.run.unrecorded:
             self._session.shouldstop = self.run.unrecorded
+        elif self.interrupts.asked:
+            self._session.shouldstop = "interrupted"
         elif time.monotonic() > self.run.deadline and len(self.run.results) < len(self.run.tests):
             self._session.shouldfail = self.run.say = "the budget is spent"
 
+    def _broke_off(self, session: pytest.Session) -> bool:
+        return bool(session.shouldfail or session.shouldstop) and not self.run.say
+
     def _before_unit(self) -> None:
         slot = self.run.pool.slots[0]
-        if not self.fresh and self.run.provider.blank_between_units:
+        if not self.fresh and (self.run.provider.blank_between_units or self.lab.spoiled):
             self.run.pool.blank(slot)
             self._take_target()
         self.fresh = False
@@ -69,7 +91,9 @@ class Local(Controller):
 
     def _take_target(self) -> None:
         try:
-            self.lab.use(self.run.pool.wait_ready(self.run.pool.slots[0], READY_WITHIN_S))
+            with self.interrupts.allowed():
+                server = self.run.pool.wait_ready(self.run.pool.slots[0], READY_WITHIN_S)
+            self.lab.use(server)
         except InfraError as error:
             self.run.aborted = f"no proven blank target: {error}"
             raise pytest.exit.Exception(self.run.aborted, returncode=EXIT_NOT_BLANK) from None

@@ -25,7 +25,7 @@ from pytest_testlab.plugins import offers, pick
 from pytest_testlab.pool.pool import Pool, Slot, SlotState
 from pytest_testlab.recording import events
 from pytest_testlab.recording.folder import RunFolder
-from pytest_testlab.recording.journal import Journal, JournalFull
+from pytest_testlab.recording.journal import Journal, JournalError, JournalFull, read_segment
 from pytest_testlab.recording.recorder import Recorder
 from pytest_testlab.recording.recover import recover
 from pytest_testlab.session.provenance import provenance
@@ -60,6 +60,8 @@ class Run:
         self.tests: dict[str, Mapping[str, Any]] = {}
         self.units: list[Unit] = []
         self.results: dict[str, Mapping[str, Any]] = {}
+        self.again: dict[str, Mapping[str, Any]] = {}
+        """What came of attempts after which the test was to be tried again."""
         self.forecast = Forecast({})
         self.aborted: str | None = None
         """Why the run could not go on: no proven blank target."""
@@ -138,24 +140,30 @@ class Run:
     @property
     def counts(self) -> Counter[str]:
         """Tests by status; whatever has no result was never run."""
-        counts = Counter(str(result["status"]) for result in self.results.values())
-        counts["not_run"] += len(self.tests.keys() - self.results.keys())
+        last = self.last
+        counts = Counter(str(result["status"]) for result in last.values())
+        counts["not_run"] += len(self.tests.keys() - last.keys())
         return +counts
 
-    def note(self, event: Mapping[str, Any], *, sync: bool = True) -> None:
+    @property
+    def last(self) -> Mapping[str, Mapping[str, Any]]:
+        """The last result of each test, also where the try that was to follow never came."""
+        return {**self.again, **self.results}
+
+    def note(self, event: Mapping[str, Any], blob: bytes = b"", *, sync: bool = True) -> None:
         """Write to this process's segment of the journal; the pool's threads do so too.
 
         A full disk is no error here: `unrecorded` says it, and the session ends in order with the room that was kept.
         """
         with self._writing:
             try:
-                self.journal.append(event, sync=sync)
+                self.journal.append(event, blob, sync=sync)
                 return
             except JournalFull as error:
                 say = str(error)
                 self.folder.release_reserve()
             with suppress(JournalFull):
-                self.journal.append(event, sync=sync)
+                self.journal.append(event, blob, sync=sync)
         self.can_not_record(say)
 
     def can_not_record(self, say: str) -> None:
@@ -185,9 +193,23 @@ class Run:
 
     def took(self, result: Mapping[str, Any]) -> None:
         """Count a result; it is on a journal's disk already."""
+        if result["again"]:
+            self.again[result["test"]] = result
+            self.recorder.poke()
+            return
         self.results[result["test"]] = result
         self.forecast.took(result["test"])
         self.recorder.poke()
+
+    def recorded(self, writer: str, test: str, attempt: int) -> Mapping[str, Any] | None:
+        """What a worker's segment of the journal says of an attempt, if it came that far."""
+        for path in self.folder.segments():
+            if path.stem.partition("~")[0] == writer:
+                with suppress(JournalError):
+                    for event, _, _ in read_segment(path, blobs=False):
+                        if event["kind"] == "finished" and (event["test"], event["attempt"]) == (test, attempt):
+                            return event
+        return None
 
     def finish(self, exit_code: int, state: str) -> list[str]:
         """Give the servers back, close the journal and drain it into the store; returns what went wrong."""

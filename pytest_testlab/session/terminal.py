@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_testlab.catalog.nodes import RERUN
 from pytest_testlab.distribution import private
 from pytest_testlab.session.statusline import StatusLine
 
@@ -70,6 +71,8 @@ class Progress:
         if result is None:
             return None
         status = result["status"]
+        if result["again"]:
+            return RERUN, SIGNS[status][1] if self._verbose < 0 else "", f"{status.upper()}, AGAIN"
         return status, SIGNS[status][1] if self._verbose < 0 else "", status.upper()
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -134,10 +137,11 @@ class Progress:
         return _shortened(f"{known['entry']} · {known['stage']}" if known else test, NAME_WIDTH)
 
     def _remark(self, result: Mapping[str, Any]) -> str:
-        if result["status"] == "passed":
+        if result["status"] in ("passed", "flaky"):
             return result["reason"] or ""
         headline = result["headline"]
-        return str(headline[0] if headline else result["reason"] or result["status"])
+        say = str(headline[0] if headline else result["reason"] or result["status"])
+        return f"to be tried again; {say}" if result["again"] else say
 
     def _now(self) -> str:
         """What the status line says."""
@@ -161,7 +165,7 @@ def summarize(run: Run, writer: Any) -> None:
     counts = run.counts
     writer.section("testlab", sep="=")
     _verdict(run, writer, counts, fancy)
-    failures = [result for result in run.results.values() if result["status"] in ("failed", "error")]
+    failures = [result for result in run.last.values() if result["status"] in ("failed", "error")]
     for result in sorted(failures, key=lambda result: (result["status"], result["test"]))[:SHOWN_FAILURES]:
         _failure(run, writer, result, fancy)
     if len(failures) > SHOWN_FAILURES:

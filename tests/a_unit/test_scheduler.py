@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 from pytest_testlab.distribution.scheduler import PullScheduler
@@ -39,12 +40,19 @@ class Notes:
 
     def __init__(self) -> None:
         self.says: list[str] = []
+        self.on_disk: dict[str, bool] = {}
 
     def wrong_catalog(self, node: Any) -> None:
         self.says.append("wrong catalog")
 
     def lost(self, slot: Slot, say: str) -> None:
         self.says.append(f"lost {slot.index}: {say}")
+
+    def recorded(self, node: Any, test: str) -> bool | None:
+        return self.on_disk.get(test)
+
+    def blocked(self, tests: Sequence[str], *, by: str) -> None:
+        self.says.append(f"blocked by {by}: {', '.join(tests)}")
 
     def ended(self, reason: str) -> None:
         self.says.append(f"ended: {reason}")
@@ -154,6 +162,7 @@ def test_a_dead_workers_unit_is_tried_once_more() -> None:
     rig.usable()
     assert second.given == [[0, 1]]
     assert rig.scheduler.remove_node(second) == "a::install"
+    assert rig.notes.says == ["blocked by a::install: a::check"]
     third = Line(0)
     rig.lines = [third]
     rig.scheduler.add_node(third)
@@ -162,6 +171,65 @@ def test_a_dead_workers_unit_is_tried_once_more() -> None:
     rig.scheduler.slot_changed(rig.pool.slots[0])
     rig.usable()
     assert third.given == [[2, 3]]
+
+
+def test_a_second_try_is_made_elsewhere() -> None:
+    """A unit that met an infrastructure fault waits for another slot, and the spoiled target is made blank first."""
+    rig = Rig().up()
+    first, second = rig.lines
+    rig.usable()
+    rig.scheduler.idle(first, left=[0, 1], again=True, spoiled=True)
+    rig.pool.wait_ready(rig.pool.slots[0], 5)
+    rig.scheduler.slot_changed(rig.pool.slots[0])
+    rig.usable(first)
+    assert first.given == [[0, 1], [4, 5]], "the unit after the barred one"
+    rig.through(first)
+    assert not rig.scheduler.tests_finished
+    rig.through(second)
+    assert second.given == [[2, 3], [0, 1]]
+    assert second.sent[-1][1]["attempts"] == {"a::install": 1}
+    rig.through(second)
+    assert rig.scheduler.tests_finished
+
+
+def test_a_lone_slot_gets_its_own_unit_again() -> None:
+    """A pool of which one slot is left blanks that and goes on."""
+    rig = Rig().up()
+    first = rig.lines[0]
+    rig.usable(first)
+    rig.scheduler.idle(first, left=[0, 1], again=True, spoiled=True)
+    rig.pool.lose(rig.pool.slots[1], "gone")
+    rig.scheduler.slot_changed(rig.pool.slots[1])
+    rig.pool.wait_ready(rig.pool.slots[0], 5)
+    rig.scheduler.slot_changed(rig.pool.slots[0])
+    rig.usable(first)
+    assert first.given[-1] == [0, 1]
+
+
+def test_a_dead_workers_last_word_counts() -> None:
+    """A test whose result is on disk isn't run again; what follows it is."""
+    rig = Rig(1).up()
+    rig.usable()
+    rig.notes.on_disk = {"a::install": False}
+    assert rig.scheduler.remove_node(rig.lines[0]) is None
+    second = Line(0)
+    rig.lines = [second]
+    rig.scheduler.add_node(second)
+    rig.scheduler.add_node_collection(second, TESTS)
+    rig.pool.wait_ready(rig.pool.slots[0], 5)
+    rig.scheduler.slot_changed(rig.pool.slots[0])
+    rig.usable()
+    assert second.sent[-1] == ("testlab_run", {"indices": [1], "attempts": {}})
+
+
+def test_an_interrupt_reaches_every_worker() -> None:
+    """And nothing more is given out."""
+    rig = Rig().up()
+    rig.usable(rig.lines[0])
+    rig.scheduler.interrupt()
+    assert [line.sent[-1][0] for line in rig.lines] == ["testlab_stop", "testlab_stop"]
+    rig.scheduler.idle(rig.lines[0], left=[1])
+    assert rig.scheduler.tests_finished
 
 
 def test_losing_every_target_ends_the_run_with_the_reasons() -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
 import textwrap
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from pytest_testlab.store.embedded import StoreHandle
-from pytest_testlab.store.reads import runs
-from pytest_testlab.store.views import ResultView, RunView
+from pytest_testlab.store.reads import attempts, runs
+from pytest_testlab.store.views import AttemptView, ResultView, RunView
 
 
 class LabSession:
@@ -39,6 +41,39 @@ class LabSession:
         options = ("--testlab-pool", str(pool), "--testlab-provider", provider, "-p", "no:randomly")
         command = (*self.pytester._getpytestargs(), *options, *arguments)
         return self.pytester.run(*command, stdin=stdin, timeout=120)
+
+    def start(self, *arguments: str, pool: int = 1, provider: str = "memory") -> subprocess.Popen[str]:
+        """Start a session in a process group of its own, and don't wait for it; its output is one text."""
+        options = ("--testlab-pool", str(pool), "--testlab-provider", provider, "-p", "no:randomly")
+        return subprocess.Popen(
+            [*map(str, self.pytester._getpytestargs()), *options, *arguments],
+            cwd=self.pytester.path,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def wait_for(self, name: str, process: subprocess.Popen[str], timeout_s: float = 60.0) -> None:
+        """Wait until a file is there that a conftest or an entry of this catalog writes."""
+        deadline = time.monotonic() + timeout_s
+        while not (self.pytester.path / name).exists():
+            assert process.poll() is None, process.communicate()[0]
+            assert time.monotonic() < deadline, f"{name} did not appear"
+            time.sleep(0.02)
+
+    def attempt(self, test: str, number: int) -> AttemptView:
+        """An attempt at a test in the latest run."""
+        with self._store.engine.connect() as connection:
+            found = attempts.attempt(connection, "latest", test, number)
+        assert found is not None, f"{test} has no attempt {number}"
+        return found
+
+    def section(self, test: str, attempt: int, name: str) -> bytes | None:
+        """A section of an attempt's bundle."""
+        with self._store.engine.connect() as connection:
+            return attempts.section(connection, "latest", test, attempt, name)
 
     def latest(self) -> RunView:
         """The latest run in the store."""
