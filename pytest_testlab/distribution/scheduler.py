@@ -29,6 +29,10 @@ class Node(Protocol):
 
     workerinput: dict[str, Any]
 
+    @property
+    def shutting_down(self) -> bool:
+        """Whether it was told to end, or is gone: it takes no more commands."""
+
     def sendcommand(self, name: str, **kwargs: Any) -> None:
         """Send a command; never waits."""
 
@@ -51,6 +55,7 @@ class Worker:
     """Whether its server must be made blank before its next unit."""
     running: deque[int] = field(default_factory=deque)
     units: list[Unit] = field(default_factory=list)
+    """What it was given, until it says that it is idle."""
     retired: bool = False
 
 
@@ -108,8 +113,8 @@ class PullScheduler:
 
     @property
     def tests_finished(self) -> bool:
-        """Whether nothing is pending *or running*."""
-        running = any(worker.running for worker in self._workers.values())
+        """Whether nothing is pending *or running*, and no worker may still hand something back."""
+        running = any(worker.units for worker in self._workers.values())
         return not running and (self._ended or (self._pending is not None and not self._pending))
 
     @property
@@ -246,7 +251,9 @@ class PullScheduler:
             worker.node.sendcommand("testlab_use", server=server_to_wire(server))
 
     def _pump(self, worker: Worker) -> None:
-        if not (self._pending and worker.collected) or worker.running or worker.retired or self._ended:
+        if not (self._pending and worker.collected) or worker.units or worker.retired or self._ended:
+            return
+        if worker.node.shutting_down:
             return
         unit = next((unit for unit in self._pending if self._may(worker, unit)), None)
         if unit is None:

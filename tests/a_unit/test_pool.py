@@ -67,17 +67,45 @@ def test_a_refused_slot_is_lost_with_its_reason() -> None:
     assert pool.close() == []
 
 
-def test_what_cannot_be_blanked_is_lost() -> None:
-    """A used server is never handed over as blank, and it is destroyed in the end."""
+def test_what_cannot_be_blanked_is_replaced() -> None:
+    """A used server is never handed over as blank: it is destroyed, and a new one stands in, under a new epoch."""
+    provider = Flaky()
+    pool, _ = pool_of(provider, 1)
+    pool.start(len(pool.slots))
+    before = pool.wait_ready(pool.slots[0], 5).epoch
+    pool.blank(pool.slots[0])
+    server = pool.wait_ready(pool.slots[0], 5)
+    assert server.epoch == before + 1
+    assert "still has files of ours" in server.proof["replaces"]
+    pool.close()
+    assert list(provider.owned()) == []
+
+
+def test_what_can_neither_be_blanked_nor_replaced_is_lost() -> None:
+    """The slot is out of the run, and what is left of it is destroyed in the end."""
     provider = Flaky()
     pool, _ = pool_of(provider, 1)
     pool.start(len(pool.slots))
     pool.wait_ready(pool.slots[0], 5)
+    provider.refused = (0,)
     pool.blank(pool.slots[0])
-    with pytest.raises(InfraError, match="still has files of ours"):
+    with pytest.raises(InfraError, match="no capacity"):
         pool.wait_ready(pool.slots[0], 5)
     pool.close()
     assert list(provider.owned()) == []
+
+
+def test_evidence_is_looked_at_before_a_server_is_wiped() -> None:
+    """Once, by blanking or by destroying, whichever comes first."""
+    seen: list[int] = []
+    pool, _ = pool_of(MemoryProvider(), 1)
+    pool.start(len(pool.slots))
+    pool.wait_ready(pool.slots[0], 5)
+    pool.slots[0].before_wiping = lambda server: seen.append(server.epoch)
+    pool.blank(pool.slots[0])
+    pool.wait_ready(pool.slots[0], 5)
+    pool.close()
+    assert seen == [0]
 
 
 def test_a_blanking_is_a_new_epoch() -> None:

@@ -24,6 +24,10 @@ class Line:
         self.sent: list[tuple[str, dict[str, Any]]] = []
         self.down = False
 
+    @property
+    def shutting_down(self) -> bool:
+        return self.down
+
     def sendcommand(self, name: str, **kwargs: Any) -> None:
         self.sent.append((name, kwargs))
 

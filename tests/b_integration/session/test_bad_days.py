@@ -291,3 +291,48 @@ def test_stopping_at_the_first_failure(lab: LabSession, pool: int, option: str) 
         count = list(statuses.values()).count(status)
         word = status.replace("_", " ")
         assert (f"{count} {word}" in result.stdout.str()) == bool(count)
+
+
+STRUCK = """
+    import os, signal
+    from pathlib import Path
+    import psutil
+    import pytest
+    from pytest_testlab.catalog.nodes import LAB
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(item):
+        struck = Path(item.config.rootpath, "struck")
+        if item.nodeid == "alpha/testlab.toml::check" and not struck.exists():
+            port = item.config.stash[LAB].target.server.ssh.port
+            for process in psutil.process_iter(["cmdline"]):
+                if "testlab_local.sshd" in (process.info["cmdline"] or ()):
+                    if port in [line.laddr.port for line in process.net_connections() if line.status == "LISTEN"]:
+                        struck.touch()
+                        os.kill(process.pid, signal.{signal})
+        return (yield)
+"""
+
+
+@pytest.mark.parametrize("number", ["SIGKILL", "SIGSTOP"])
+def test_a_target_that_dies_or_answers_no_more(lab: LabSession, number: str) -> None:
+    """It costs its test one try: an error with what could be had; the second try is made on another target."""
+    folder = lab.entry(
+        "alpha",
+        '[run]\nstatic = "site"\n\n[[checks]]\ncommand = "sleep 1"\n\n[[checks]]\nhttp = "/"\ncontains = "hello"\n',
+    )
+    (folder / "site").mkdir()
+    (folder / "site" / "index.html").write_text("hello\n")
+    lab.entry("beta", '[run]\nstatic = "site"\n').joinpath("site").mkdir()
+    (lab.pytester.path / "beta" / "site" / "index.html").write_text("hello\n")
+    lab.conftest(STRUCK.format(signal=number))
+    result = lab.run(pool=2, provider="local")
+    assert result.ret == 0
+    assert (lab.pytester.path / "struck").exists()
+    first, second = lab.attempt(CHECK, 1), lab.attempt(CHECK, 2)
+    assert (first.result.status, first.result.failure_class) == ("error", "infra")
+    missing = {section.name: section.absent for section in first.sections if section.absent}
+    assert "the line to the target was lost" in missing["nginx-error"]
+    assert second.result.status == "flaky"
+    assert second.result.slot != first.result.slot
+    assert lab.statuses()["beta::install"] == "passed"
