@@ -4,6 +4,8 @@ It reads its orders as one line of JSON from standard input (so that keys never 
 long as that stays open: when the process that started it dies, however it dies, all that runs on the target is killed
 and the target's folder removed. Guard and server are both child subreapers, so that whoever of them is killed leaves
 the other with everything on the target as its descendants, also what detached itself and cleared its environment.
+
+It is the guard who makes the target's record and folder: so there is never one without a process that will remove it.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_testlab.errors import InfraError
-from testlab_local import cleaning, processes, records
+from testlab_local import cleaning, places, processes, records
 from testlab_local.records import Record
 
 log = logging.getLogger("testlab_local.guard")
@@ -82,19 +84,33 @@ def _serve(orders: dict[str, Any], guard: int) -> int:
 
 
 def main() -> int:
-    """Take the orders, start the SSH server, and stand guard."""
+    """Take the orders, make the target, start its SSH server, and stand guard."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     processes.become_subreaper()
     line = sys.stdin.buffer.readline(65_536)
-    if not line:
-        return 1
+    if not line.endswith(b"\n"):
+        return 1  # whoever was to give the orders died, and there is nothing yet
     orders = json.loads(line)
+    base, record = Path(orders["base"]), Record(**orders["record"])
+    try:
+        _make(base, record, places.Account(name=record.user, uid=orders["uid"], gid=orders["gid"]))
+    except OSError as error:
+        log.error("%s", error)  # noqa: TRY400 - the text says all
+        return 1
     guard = os.getpid()
     server = os.fork()
     if server == 0:
         return _serve(orders, guard)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # so that the server's end is the end of its output
-    return Guard(Path(orders["base"]), Record(**orders["record"]), server).stand()
+    return Guard(base, record, server).stand()
+
+
+def _make(base: Path, record: Record, who: places.Account) -> None:
+    records.write(base, record)
+    handle = os.open(records.log_of(base, record.name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+    os.dup2(handle, 2)
+    os.close(handle)
+    places.furnish(Path(record.folder), who)
 
 
 if __name__ == "__main__":

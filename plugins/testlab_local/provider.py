@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, cast
@@ -63,9 +63,7 @@ class LocalProvider:
         )
         host_key = asyncssh.generate_private_key("ssh-ed25519")
         client_key = asyncssh.generate_private_key("ssh-ed25519")
-        records.write(self._base, record)
         try:
-            places.furnish(Path(record.folder), self._account)
             started = self._start(record, host_key, client_key)
         except (OSError, InfraError) as error:
             with contextlib.suppress(OSError):
@@ -100,14 +98,19 @@ class LocalProvider:
 
     def console(self, server: Server) -> str | None:
         """The end of its SSH server's log."""
-        with contextlib.suppress(OSError):
-            return _tail(records.log_of(self._base, places.check_name(server.name)))
-        return None
+        return self._log(places.check_name(server.name))
 
     def connect(self, server: Server) -> Target:
         """Open a line; raises `InfraError`. From any process that was given the server."""
         self._alive(server)
         return SshTarget(server, connect_within_s=CONNECT_WITHIN_S)
+
+    def _log(self, name: str) -> str | None:
+        """The end of a target's log; None where there is none."""
+        with contextlib.suppress(OSError), records.log_of(self._base, name).open("rb") as log:
+            log.seek(max(0, os.fstat(log.fileno()).st_size - CONSOLE_BYTES))
+            return log.read().decode(errors="replace")
+        return None
 
     def _alive(self, server: Server) -> Record:
         record = records.read(self._base, places.check_name(server.name))
@@ -147,16 +150,15 @@ class LocalProvider:
             "host_private_key": host_key.export_private_key().decode(),
             "client_public_key": client_key.export_public_key().decode(),
         }
-        with self._log(record.name) as log:
-            child = subprocess.Popen(
-                [sys.executable, "-P", "-m", "testlab_local.guard"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env=_server_environ(),
-                cwd="/",
-                start_new_session=True,  # Ctrl-C in the terminal is for the lab, which still needs its targets then
-            )
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-m", "testlab_local.guard"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # it keeps a log
+            env=_server_environ(),
+            cwd="/",
+            start_new_session=True,  # Ctrl-C in the terminal is for the lab, which still needs its targets then
+        )
         self._children[record.name] = child
         with contextlib.suppress(BrokenPipeError):  # it died; what it said is in its log
             stdin = cast("IO[bytes]", child.stdin)
@@ -164,18 +166,10 @@ class LocalProvider:
             stdin.flush()
         line = _first_line(child, START_WITHIN_S)
         if not line:
-            say = (_tail(records.log_of(self._base, record.name)).strip() or "it said nothing").splitlines()[-1]
             child.kill()
+            say = ((self._log(record.name) or "").strip() or "it said nothing").splitlines()[-1]
             raise InfraError(f"its SSH server did not start within {START_WITHIN_S:g} s: {say}")
         return Record(**json.loads(line))
-
-    @contextlib.contextmanager
-    def _log(self, name: str) -> Iterator[int]:
-        handle = os.open(records.log_of(self._base, name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
-        try:
-            yield handle
-        finally:
-            os.close(handle)
 
 
 def _server(record: Record, image: str | None, ssh: SshAddress | None) -> Server:
@@ -226,9 +220,3 @@ def _close(child: subprocess.Popen[bytes]) -> None:
             with contextlib.suppress(BrokenPipeError):
                 pipe.close()
     child.wait(END_WITHIN_S)
-
-
-def _tail(file: Path) -> str:
-    with file.open("rb") as log:
-        log.seek(max(0, file.stat().st_size - CONSOLE_BYTES))
-        return log.read().decode(errors="replace")

@@ -136,8 +136,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"drill: seed {seed}, {len(cases)} cases, in {folder}", file=sys.stderr, flush=True)
     with open_store(Settings(home=str(folder), db=options.store)) as store:
         drill = Drill(store.url, folder, options.jobs, keep=options.keep)
-        with drill.databases():
-            played = list(_told(drill.play(cases), len(cases)))
+        try:
+            with drill.databases():
+                played = list(_told(drill.play(cases), len(cases)))
+        except KeyboardInterrupt:
+            print(f"drill: interrupted; what was played is in {folder}", file=sys.stderr)
+            return 130
     report = table.Report(seed=seed, played=played)
     print(json.dumps(report.as_json(), indent=2) if options.json else report.text())
     if report.ok and not options.keep:

@@ -24,6 +24,12 @@ RANDOM = "random"
 """Not at a point but at a moment, whatever goes on then."""
 CONTROLLER, WORKER, TARGET = "controller", "worker", "target"
 VICTIMS = (CONTROLLER, WORKER, TARGET)
+GUARD = "guard"
+"""What a local target's SSH server hangs on."""
+RECOVERY = "recovery"
+"""`testlab recover`, at work after the controller was killed too."""
+POSTGRES = "postgres"
+"""The store's own server, embedded in the session's home; somebody starts it again a little later."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +48,8 @@ class Case:
     when: str = "before"
     """`before` the real call at the point, `after` it, or `during`: `delay_s` after it began."""
     delay_s: float = 0.0
-    """For `during`, and for a random moment: seconds after the session began to run tests."""
+    """For `during`: seconds after the call began; for a random moment: after the session had said who it is. Else how
+    long something lasts, or until it is done again."""
     beside: bool = False
     """The point is passed by a second session on the same home, and the first one's victim is hit."""
     addon: bool = False

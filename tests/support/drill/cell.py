@@ -20,13 +20,15 @@ from pathlib import Path
 
 import sqlalchemy as sa
 from drill import catalogs, judge, strike
-from drill.case import CONTROLLER, RANDOM, Case, Verdict
+from drill.case import CONTROLLER, POSTGRES, RANDOM, RECOVERY, Case, Verdict
 from testlab_local import processes
 
 from pytest_testlab.errors import TestlabError
 from pytest_testlab.recording.folder import RunFolder
 from pytest_testlab.recording.journal import JournalError, read_segment
 from pytest_testlab.recording.recover import recover
+from pytest_testlab.store import migrate
+from pytest_testlab.store.embedded import EmbeddedPostgres
 from pytest_testlab.store.engine import make_engine
 from pytest_testlab.store.schema import metadata
 
@@ -49,27 +51,34 @@ class Cell:
         self.secret = f"marker-{random.Random(case.number).getrandbits(64):016x}"
         self.verdict = Verdict(number=case.number, folder=str(folder))
         self._session: subprocess.Popen[bytes] | None = None
+        self._embedded: EmbeddedPostgres | None = None
 
     def run(self) -> Verdict:
         """Play the case."""
         began = time.monotonic()
+        for place in (self.home, self.scene.folder, self.folder / "catalog"):
+            place.mkdir(mode=0o711)
+        catalogs.write(self.folder / "catalog", self.case)
+        if self.case.victim == POSTGRES:
+            self._embedded = EmbeddedPostgres(self.home)
+            self.url = self._embedded.url
         engine = make_engine(self.url)
         try:
-            self._prepare(engine)
+            if self._embedded is None:
+                self._empty(engine)
             code = self._play(engine)
             self._bring_home(engine, code)
         finally:
-            self.verdict.orphans += self._end_orphans()
             engine.dispose()
+            if self._embedded is not None:
+                self._embedded.release()
+            self.verdict.orphans += self._end_orphans()
             self.verdict.seconds = time.monotonic() - began
         return self.verdict
 
     # --- before -------------------------------------------------------------------------------------------------------
 
-    def _prepare(self, engine: sa.Engine) -> None:
-        for place in (self.home, self.scene.folder, self.folder / "catalog"):
-            place.mkdir(mode=0o711)
-        catalogs.write(self.folder / "catalog", self.case)
+    def _empty(self, engine: sa.Engine) -> None:
         with engine.begin() as connection:
             if self.case.point == "migration" and not self.case.beside:
                 connection.execute(sa.text("DROP SCHEMA public CASCADE; CREATE SCHEMA public"))
@@ -80,10 +89,11 @@ class Cell:
     def _environ(self, **more: str) -> dict[str, str]:
         told = {"case": dataclasses.asdict(self.case), "folder": str(self.scene.folder)}
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("TESTLAB_", "PYTEST_"))}
+        store = {} if self._embedded is not None else {"TESTLAB_DATABASE_URL": self.url}
         return {
             **kept,
+            **store,
             "TESTLAB_HOME": str(self.home),
-            "TESTLAB_DATABASE_URL": self.url,
             "TESTLAB_SECRET_DRILL_MARKER": self.secret,
             "PYTHONPATH": SUPPORT,
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
@@ -116,6 +126,10 @@ class Cell:
             beside = self._start("beside", "memory", 1, DRILL_BESIDE="1")
         if self.case.point == RANDOM:
             self._strike_at_a_moment()
+        if self._embedded is not None and self._until(self.scene.struck.exists, HANGS_AFTER_S):
+            time.sleep(self.case.delay_s)
+            self._reap()
+            self._embedded.start()
         if self.case.act == "SIGINT twice" and self._until(self.scene.struck.exists, HANGS_AFTER_S):
             self._again()
         if self.case.act == "store away" and self._until(self.scene.struck.exists, HANGS_AFTER_S):
@@ -152,6 +166,8 @@ class Cell:
     def _strike_at_a_moment(self) -> None:
         """Moments count from when the session's process has said who it is: before that nothing was begun."""
         self._until(lambda: bool(self.scene.pids(CONTROLLER)), 30.0)
+        if self._embedded is not None:
+            self._until(self._has_started, 30.0)  # without a store no run begins
         self._until(lambda: False, self.case.delay_s)
         victim: list[int] = []
 
@@ -217,22 +233,38 @@ class Cell:
     def _quiet(self) -> None:
         """Wait for the end of whatever the session left; what stays is an orphan."""
         deadline = time.monotonic() + WORKERS_WITHIN_S
-        while processes.descendants(os.getpid(), processes.all_processes()) and time.monotonic() < deadline:
+        while self._left() and time.monotonic() < deadline:
             time.sleep(0.05)
+
+    def _left(self) -> list[processes.Process]:
+        """What descends from this cell; the embedded store is no part of the session."""
+        among = processes.all_processes()
+        store = None if self._embedded is None else self._embedded.status().pid
+        spared = {store} if store is None else {store, *(one.pid for one in processes.descendants(store, among))}
+        return [one for one in processes.descendants(os.getpid(), among) if one.pid not in spared]
+
+    def _reap(self) -> None:
+        """Let go of what was adopted and has ended, as init would."""
+        with contextlib.suppress(ChildProcessError):
+            while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+                if self._session is not None and ended.si_pid == self._session.pid:
+                    return
+                os.waitpid(ended.si_pid, 0)
 
     def _recover(self, engine: sa.Engine) -> None:
         if self.case.home == "next start":
             self._start("next", "memory", 1, DRILL_BESIDE="1").wait(HANGS_AFTER_S)
             return
         if self.case.home == "command":
-            command = [str(Path(sys.executable).with_name("testlab")), "recover"]
-            with (self.folder / "recover.log").open("wb") as log:
-                subprocess.run(command, env=self._environ(), stdout=log, stderr=log, timeout=HANGS_AFTER_S, check=False)
+            self._command().wait(HANGS_AFTER_S)
             return
+        if self.case.home == RECOVERY:
+            began = self._command()
+            time.sleep(random.Random(self.case.number).uniform(0.2, 1.5))
+            began.kill()
+            began.wait()
         try:
             if self.case.point == "migration":
-                from pytest_testlab.store import migrate
-
                 migrate.upgrade(engine)
             recover(engine, self.home, wait_s=5.0)
             again = recover(engine, self.home)
@@ -240,6 +272,11 @@ class Cell:
             self.verdict.wrong.append(f"recovery failed: {error}")
         else:
             self.verdict.doubled += [f"{one.run} was recovered twice" for one in again]
+
+    def _command(self) -> subprocess.Popen[bytes]:
+        command = [str(Path(sys.executable).with_name("testlab")), "recover"]
+        with (self.folder / "recover.log").open("ab") as log:
+            return subprocess.Popen(command, env=self._environ(), stdout=log, stderr=log)
 
     def _tear(self) -> None:
         """Cut a segment of the journal within its last record, as a machine that lost its power may leave it."""
@@ -256,13 +293,13 @@ class Cell:
 
     def _end_orphans(self) -> list[str]:
         """Name and kill whatever is left of the session."""
-        left = processes.descendants(os.getpid(), processes.all_processes())
+        left = self._left()
         names = [f"{one.pid} ({_command(one.pid)})" for one in left]
         while left:
             for one in left:
                 processes.send(one, signal.SIGKILL)
             time.sleep(0.02)
-            left = processes.descendants(os.getpid(), processes.all_processes())
+            left = self._left()
         return names
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 import zstandard
-from drill.case import CONTROLLER, Case, Verdict
+from drill.case import CONTROLLER, RECOVERY, Case, Verdict
 from testlab_local import places
 from testlab_local.provider import LocalProvider
 
@@ -145,7 +145,7 @@ def _as_promised(found: Evidence, engine: sa.Engine, run: str, ending: str | Non
     if case.victim == CONTROLLER and case.act in ("SIGTERM", "SIGINT"):
         if ending not in ("interrupted", "finished") or found.code not in (0, 1, 2):
             yield f"after {case.act} the run is {ending}, exit code {found.code}"
-    elif case.victim != CONTROLLER or case.act == "store away":
+    elif case.victim not in (CONTROLLER, RECOVERY) or case.act == "store away":
         if ending != "finished" or found.code not in (0, 1):
             yield f"the run did not go on: {ending}, exit code {found.code}, {dict(counts)}"
         elif counts["not_run"]:
@@ -166,7 +166,11 @@ def secrets(secret: str, folder: Path, engine: sa.Engine, verdict: Verdict) -> N
     """The marker is in no file of the lab's, in nothing that was printed, and nowhere in the store."""
     marks = [secret.encode(), base64.b64encode(secret.encode()).rstrip(b"=")[:-1], secret.encode().hex().encode()]
     for path in folder.rglob("*"):
-        if path.is_file() and any(mark in path.read_bytes() for mark in marks):
+        if (
+            not path.is_relative_to(folder / "home" / "pg")
+            and path.is_file()
+            and any(mark in path.read_bytes() for mark in marks)
+        ):
             verdict.leaked.append(str(path))
     for run in RunFolder.all(folder / "home"):
         for path in run.segments():

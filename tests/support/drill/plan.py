@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from drill.case import CONTROLLER, POINTS, RANDOM, TARGET, VICTIMS, WORKER, Case
+from drill.case import CONTROLLER, GUARD, POINTS, POSTGRES, RANDOM, RECOVERY, TARGET, VICTIMS, WORKER, Case
 
 EACH = 4
 """`kill -9`s of each victim at each point."""
@@ -15,6 +15,10 @@ MOMENTS = 10
 """`kill -9`s of each victim at random moments."""
 HOMES = ("recover", "command", "next start")
 OTHERS: tuple[tuple[str, str, str, int], ...] = (
+    ("kill -9", GUARD, RANDOM, 6),
+    ("kill -9", RECOVERY, RANDOM, 6),
+    ("kill -9", POSTGRES, RANDOM, 4),
+    ("SIGSTOP", WORKER, RANDOM, 4),
     ("SIGTERM", CONTROLLER, RANDOM, 6),
     ("SIGTERM", WORKER, RANDOM, 6),
     ("SIGINT", CONTROLLER, RANDOM, 8),
@@ -88,7 +92,7 @@ def _others(chance: random.Random) -> Iterator[Case]:
 
 def _case(chance: random.Random, point: str, victim: str) -> Case:
     beside = (point, victim) in NEVER_OWN
-    real = victim == TARGET or point == "upload" or beside or chance.random() < 0.4
+    real = victim in (TARGET, GUARD) or point == "upload" or beside or chance.random() < 0.4
     provider = "local" if real else "memory"
     when = chance.choice(("before", "during", "after"))
     if point == "provisioning" and victim == TARGET:
@@ -109,5 +113,5 @@ def _case(chance: random.Random, point: str, victim: str) -> Case:
         delay_s=chance.uniform(0.0, longest),
         beside=beside,
         addon=provider == "local" and chance.random() < 0.15,
-        home=chance.choice(HOMES) if victim == CONTROLLER else "recover",
+        home=RECOVERY if victim == RECOVERY else chance.choice(HOMES) if victim == CONTROLLER else "recover",
     )

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from drill.case import CONTROLLER, TARGET, WORKER, Case
+from drill.case import CONTROLLER, GUARD, POSTGRES, RECOVERY, TARGET, WORKER, Case
 
 PLACES: dict[str, tuple[str, ...]] = {
     "collection": ("pytest_testlab.catalog.nodes:EntryFile.collect",),
@@ -38,6 +38,8 @@ PLACES: dict[str, tuple[str, ...]] = {
 }
 BESIDE = {**PLACES, "migration": ("pytest_testlab.store.migrate:.upgrade",)}
 """For a second session: its store has its tables already, so that it only comes by."""
+SILENT_S = 6.0
+"""Silence after which a worker counts as hung, in place of half a minute."""
 SIGNALS = {
     "kill -9": signal.SIGKILL,
     "torn tail": signal.SIGKILL,
@@ -97,13 +99,31 @@ def is_running(pid: int) -> bool:
 
 def find(scene: Scene, case: Case, *, own_slot: int | None = None) -> int | None:
     """The victim's pid; None when there is none now."""
-    if case.victim == TARGET:
+    if case.victim == POSTGRES:
+        return _postmaster()
+    if case.victim in (TARGET, GUARD):
         targets = scene.targets()
         own = [pid for name, pid in targets if own_slot is not None and name.endswith(f"-{own_slot}")]
         pids = own or [pid for _, pid in targets]
     else:
-        pids = scene.pids(case.victim)
-    return pids[case.number % len(pids)] if pids else None
+        pids = scene.pids(CONTROLLER if case.victim == RECOVERY else case.victim)
+    if not pids:
+        return None
+    pid = pids[case.number % len(pids)]
+    return pid if case.victim != GUARD else _parent(pid)
+
+
+def _postmaster() -> int | None:
+    from pytest_testlab.store.embedded import EmbeddedPostgres
+
+    return EmbeddedPostgres(Path(os.environ["TESTLAB_HOME"])).status().pid
+
+
+def _parent(pid: int) -> int | None:
+    from testlab_local import processes
+
+    found = processes.look_up(pid)
+    return None if found is None else found.parent
 
 
 def hit(scene: Scene, case: Case, pid: int) -> None:
@@ -129,6 +149,9 @@ class Strike:
         own = os.environ.get("DRILL_BESIDE") is None
         if own:
             self.scene.enter(self.role, self.slot or 0)
+        if case.act == "SIGSTOP" and self.role == CONTROLLER:
+            with contextlib.suppress(ImportError):
+                importlib.import_module("pytest_testlab.distribution.watchdog").SILENT_S = SILENT_S  # type: ignore[attr-defined]
         if case.beside is own:
             return
         for place in BESIDE.get(case.point, ()) if case.beside else PLACES.get(case.point, ()):
@@ -155,7 +178,7 @@ class Strike:
 
     @contextlib.contextmanager
     def _passing(self) -> Iterator[None]:
-        due = not self.scene.struck.exists() and self.scene.passing() == self.case.nth
+        due = self._counts() and self.scene.passing() == self.case.nth
         if due and self.case.when == "before":
             self._strike()
         elif due and self.case.when == "during":
@@ -165,6 +188,16 @@ class Strike:
         yield
         if due and self.case.when == "after":
             self._strike()
+
+    def _counts(self) -> bool:
+        """Whether this passing counts: those before there is a victim don't."""
+        if self.scene.struck.exists():
+            return False
+        if self.case.act == "store away" or self.case.victim == self.role:
+            return True
+        if self.case.when == "after" and self.case.point == "provisioning":
+            return True
+        return find(self.scene, self.case, own_slot=self.slot) is not None
 
     def _strike(self) -> None:
         if self.case.act == "store away":
