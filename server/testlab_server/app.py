@@ -11,8 +11,9 @@ from testlab_server import mistakes, pages, reading, security
 from testlab_server.ansi import plain
 from testlab_server.auth import LoginLinks, Sessions, install_guard, server_secret
 from testlab_server.config import ServerConfig, trusted_hosts
-from testlab_server.present import statuses, words
+from testlab_server.present import runs, statuses, words
 from testlab_server.urls import TestIdConverter
+from testlab_server.watching import Watches
 
 SESSION_LIFETIME = dt.timedelta(days=30)
 MOST_BODY_BYTES = 64 * 1024
@@ -41,6 +42,7 @@ def create_app(engine: Engine, config: ServerConfig) -> Flask:
     sessions = Sessions(config.folder / "sessions", SESSION_LIFETIME.total_seconds())
     app.extensions["testlab-sessions"] = sessions
     reading.attach(app.extensions, engine)
+    app.extensions["testlab-watches"] = Watches()
     security.install_headers(app)
     install_guard(app, trusted=trusted_hosts(config), origin=config.origin, sessions=sessions)
     mistakes.install(app)
@@ -70,6 +72,8 @@ def _teach_templates(app: Flask) -> None:
         test_name=words.name_of,
         in_order=words.in_order,
         label=statuses.label,
+        row_id=runs.row_id,
+        row_order=runs.order,
         plain=plain,
     )
     app.jinja_env.globals.update(letters=statuses.LETTERS, shares=statuses.shares)

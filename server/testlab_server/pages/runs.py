@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 
-from flask import Blueprint, render_template, request
+from flask import Blueprint, current_app, render_template, request
 from sqlalchemy import Connection
 from werkzeug.wrappers import Response
 
 from pytest_testlab.store.reads import attempts, runs
-from pytest_testlab.store.views import ResultView, RunView, TargetView
+from pytest_testlab.store.views import RunView
 from testlab_server.pages.lookup import found_run
 from testlab_server.pages.polling import unchanged
 from testlab_server.present import runs as present
 from testlab_server.present.morning import lanes_of
-from testlab_server.present.words import common_folder
 from testlab_server.reading import reading
+from testlab_server.watching import Watch, Watches
 
 blueprint = Blueprint("runs", __name__, url_prefix="/runs")
 _LIMIT = 100
+POLL_MS = 400
+"""How often the page of a run that goes on asks: a status is to show within a second."""
 
 
 @blueprint.get("")
@@ -35,36 +38,45 @@ def index() -> str | Response:
 def show(run: str) -> str:
     """One run, whole."""
     with reading() as connection:
-        context = _context(*_read(connection, run))
-        return render_template("run.html", transcript=_transcript(connection, run), **context)
+        shown = found_run(connection, run)
+        return _watching(connection, shown, lambda watch: render_template("run.html", **_whole(connection, watch)))
 
 
 @blueprint.get("/<run>/live")
 def live(run: str) -> str:
-    """What moves on a run's page; the parts that didn't move since `seen` are left out."""
+    """What moves on a run's page; what didn't move since `seen` is left out."""
     with reading() as connection:
-        context = _context(*_read(connection, run))
-        moved = request.args.get("seen") != context["seen"]
-        transcript = _transcript(connection, run) if moved else ""
-    return render_template("run_live.html", moved=moved, transcript=transcript, **context)
+        shown = found_run(connection, run)
+        return _watching(connection, shown, lambda watch: _moves(connection, watch))
 
 
-def _transcript(connection: Connection, run: str) -> str:
-    """How its targets came to be; empty while it goes on."""
-    return (attempts.transcript(connection, run) or b"").decode(errors="replace")
+def _watching(connection: Connection, run: RunView, show: Callable[[Watch], str]) -> str:
+    watches: Watches = current_app.extensions["testlab-watches"]
+    with watches.watch(connection, run) as watch:
+        return show(watch)
 
 
-def _read(connection: Connection, name: str) -> tuple[RunView, list[ResultView], list[TargetView]]:
-    run = found_run(connection, name)
-    return run, list(runs.results(connection, run.run)), list(runs.targets(connection, run.run))
+def _moves(connection: Connection, watch: Watch) -> str:
+    seen = request.args.get("seen", "")
+    rows = watch.rows_since(seen)
+    if rows is None:
+        return render_template("run_live.html", whole=True, **_whole(connection, watch))
+    return render_template("run_live.html", moved=seen != watch.seen, rows=rows, **_context(watch))
 
 
-def _context(run: RunView, results: list[ResultView], targets: list[TargetView]) -> dict[str, object]:
+def _whole(connection: Connection, watch: Watch) -> dict[str, object]:
+    # How its targets came to be; nothing while it goes on.
+    transcript = (attempts.transcript(connection, watch.run.run) or b"").decode(errors="replace")
+    results = present.sorted_results(watch.results.values())
+    return {**_context(watch), "results": results, "transcript": transcript}
+
+
+def _context(watch: Watch) -> dict[str, object]:
     return {
-        "run": run,
-        "results": present.sorted_results(results),
-        "folder": common_folder(result.test for result in results),
-        "targets": targets,
-        "progress": present.progress(run, results, dt.datetime.now(dt.UTC)),
-        "seen": present.digest(run, results, targets),
+        "run": watch.run,
+        "folder": watch.folder,
+        "targets": watch.targets,
+        "progress": present.progress(watch.run, watch.results.values(), dt.datetime.now(dt.UTC)),
+        "seen": watch.seen,
+        "poll_ms": POLL_MS,
     }

@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from pytest_testlab.store.views import ResultView, RunView, TargetView
+from pytest_testlab.store.views import ResultView, RunView
 from testlab_server.present.statuses import Share, shares, weight
 
 PENDING = ("running", "waiting")
@@ -32,7 +32,7 @@ class Progress:
         return self.done >= self.planned
 
 
-def progress(run: RunView, results: Sequence[ResultView], now: dt.datetime) -> Progress:
+def progress(run: RunView, results: Collection[ResultView], now: dt.datetime) -> Progress:
     """Counted from the results, not from the run's own counts, which may be those of its end."""
     counts = Counter(result.status for result in results if result.status not in PENDING)
     done, planned = sum(counts.values()), max(run.planned, len(results))
@@ -56,14 +56,16 @@ def _left(run: RunView, done: int, planned: int, elapsed: float) -> float | None
     return elapsed / done * (planned - done) if done >= 3 else None
 
 
-def sorted_results(results: Sequence[ResultView]) -> list[ResultView]:
-    """Failures first, then by status, what matters most first, and the test's own name."""
-    return sorted(results, key=lambda result: (weight(result.status), result.priority, result.test))
+def sorted_results(results: Iterable[ResultView]) -> list[ResultView]:
+    """In their `order`."""
+    return sorted(results, key=order)
 
 
-def digest(run: RunView, results: Sequence[ResultView], targets: Sequence[TargetView]) -> str:
-    """Changes when anything on the page changes but the clock, so that a page that polls redraws only then."""
-    said = [(run.state, run.planned, run.finished_at)]
-    rows = [(result.test, result.attempt, result.status, result.slot) for result in results]
-    places = [(target.slot, target.name, target.state, target.test, target.say) for target in targets]
-    return hashlib.blake2s(repr((said, rows, places)).encode(), digest_size=8).hexdigest()
+def order(result: ResultView) -> str:
+    """Failures first, then by status, what matters most first, and the test's own name; compared as text."""
+    return f"{weight(result.status):02} {result.priority} {result.test}"
+
+
+def row_id(result: ResultView) -> str:
+    """The id of a result's row on its page; a test's own name may hold what no id should."""
+    return "r-" + hashlib.blake2s(result.test.encode(), digest_size=6).hexdigest()

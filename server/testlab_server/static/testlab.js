@@ -24,8 +24,30 @@ function openLogs(within) {
   }
 }
 
+// The worst first, as the server sorts them: rows that changed move to where they belong.
+function placeRows() {
+  const moved = [...document.querySelectorAll("tr[data-moved]")];
+  const places = moved.map((row) => row.parentNode);
+  for (const row of moved) row.remove();
+  moved.forEach((row, index) => {
+    const rows = places[index].rows;
+    let low = 0;
+    let high = rows.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (rows[middle].dataset.order < row.dataset.order) low = middle + 1;
+      else high = middle;
+    }
+    delete row.dataset.moved;
+    places[index].insertBefore(row, rows[low] || null);
+  });
+}
+
 openLogs(document);
-document.addEventListener("htmx:afterSettle", (event) => openLogs(event.detail.elt));
+document.addEventListener("htmx:afterSettle", (event) => {
+  openLogs(event.detail.elt);
+  placeRows();
+});
 setInterval(renewAges, 20000);
 document.addEventListener("htmx:sendError", () => document.body.classList.add("is-offline"));
 document.addEventListener("htmx:afterOnLoad", () => document.body.classList.remove("is-offline"));

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from typing import Any
 
 import pytest
@@ -199,11 +200,11 @@ def test_progress_by_projection_then_by_pace() -> None:
     assert (shown.done, shown.planned, shown.percent) == (3, 6, 50)
 
 
-def test_the_digest_follows_what_is_shown() -> None:
-    """A page that polls is drawn again when a test starts or ends, and only then."""
-    one = runs.digest(run(), [result("a", "running")], [])
-    assert one == runs.digest(run(), [result("a", "running")], [])
-    assert one != runs.digest(run(), [result("a", "passed")], [])
+def test_a_row_has_an_id_whatever_its_test_is_called() -> None:
+    """An id that a page can be asked for, the same each time, and another for another test."""
+    ids = [runs.row_id(result(name, "passed")) for name in ("a", 'a b"<é>', "a")]
+    assert ids[0] == ids[2] != ids[1]
+    assert all(re.fullmatch(r"r-[0-9a-f]+", shown) for shown in ids)
 
 
 # --- nights ---

@@ -117,6 +117,11 @@ def test_a_run_that_goes_on(new_lab: Callable[[], Lab]) -> None:
         moved = wait_for(client, poll, "status st-failed")
         assert 'hx-swap-oob="true"' in moved
         assert "<title>1/3" in moved
+        assert 'id="run-body"' not in moved
+        assert app("site") not in moved, "what didn't move isn't sent again"
+        stranger = page_of(client, "/runs/20261121-1000-live/live?seen=0-1")
+        assert 'id="run-body"' in stranger
+        assert stranger.count("<tr id=") == 3
         banner = text_of(wait_for(client, "/", "20261121-1000-live"))
         assert "1 test broke" not in banner
     over = wait_for(client, poll, "interrupted")
@@ -128,9 +133,9 @@ def poll_when_quiet(client: FlaskClient, path: str) -> str:
     """The address that the page of a run polls, once it leaves the results out because they don't move any more."""
     deadline = time.monotonic() + 15
     while time.monotonic() < deadline:
-        found = re.search(r'hx-get="([^"]+)" hx-trigger="every 1s"', page_of(client, path))
+        found = re.search(r'hx-get="([^"]+)" hx-trigger="every 400ms"', page_of(client, path))
         assert found is not None
-        if 'id="run-body"' not in page_of(client, found[1]):
+        if "<tr" not in page_of(client, found[1]):
             return found[1]
     raise AssertionError("the results are sent each time, though nothing moves")
 
