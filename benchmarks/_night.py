@@ -59,9 +59,9 @@ def end(journal: Journal) -> None:
 
 
 def write(folder: Path, slot: int, numbers: range, per_s: float, log: Path | None) -> None:
-    """Append the outcomes of tests as a worker does; at a steady pace where `per_s` is one.
+    """Append the outcomes of tests; at a steady pace where `per_s` is one, and then each put on disk as workers do.
 
-    `log` gets, for each, its test and the moment at which it was on disk.
+    `log` gets, for each, its test and the moment before it was appended.
     """
     journal = Journal(folder, f"gw{slot}")
     chance = random.Random(slot)
@@ -71,8 +71,8 @@ def write(folder: Path, slot: int, numbers: range, per_s: float, log: Path | Non
         if per_s:
             time.sleep(max(0.0, began + count / per_s - time.time()))
         event, blob = outcome(number, slot, chance)
-        journal.append(event, blob, sync=not per_s or count % 8 == 0)
         said.append(f"{number} {time.time():.6f}\n")
+        journal.append(event, blob, sync=per_s > 0)
     journal.close()
     if log is not None:
         log.write_text("".join(said))

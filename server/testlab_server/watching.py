@@ -17,7 +17,7 @@ from pytest_testlab.store.reads import runs
 from pytest_testlab.store.views import ResultView, RunView, TargetView
 from testlab_server.present.words import common_folder
 
-FRESH_S = 0.1
+FRESH_S = 0.15
 """What was read for one page is good enough for the others that ask within this time."""
 MOST_RUNS = 8
 KEPT_BYTES = 4_000_000

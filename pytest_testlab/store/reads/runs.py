@@ -117,11 +117,14 @@ def select_results(
     connection: sa.Connection, run: sa.Row[Any], test: str | None = None, numbers: Sequence[int] | None = None
 ) -> list[ResultView]:
     """The results of a run's row, or of one of its tests, or of those with these numbers."""
-    rows = connection.execute(_RESULTS, {"run": run.id, "test": test, "numbers": numbers})
+    if numbers is None:
+        rows = connection.execute(_RESULTS, {"run": run.id, "test": test})
+    else:
+        rows = connection.execute(_RESULTS_OF, {"run": run.id, "test": test, "numbers": numbers})
     return [_result(run, row) for row in rows]
 
 
-_RESULTS = sa.text("""
+_LISTED = """
     WITH planned AS (
         SELECT test_id, min(place) AS place
         FROM run_plan CROSS JOIN LATERAL unnest(tests) WITH ORDINALITY AS plan (test_id, place)
@@ -131,9 +134,16 @@ _RESULTS = sa.text("""
                headline_id
         FROM planned FULL JOIN (SELECT * FROM result WHERE run_id = :run) AS result
              ON result.test_id = planned.test_id
-        WHERE CAST(:numbers AS int[]) IS NULL
-              OR coalesce(planned.test_id, result.test_id) = ANY(CAST(:numbers AS int[]))
     )
+"""
+_LISTED_OF = """
+    WITH listed AS (
+        SELECT asked.test_id, CAST(NULL AS int) AS place, status, failure_class, attempt, duration_ms, headline_id
+        FROM unnest(CAST(:numbers AS int[])) AS asked (test_id)
+        LEFT JOIN result ON result.run_id = :run AND result.test_id = asked.test_id
+    )
+"""
+_SHOWN = """
     SELECT test.name AS test, coalesce(suite.name, '') AS suite, test.entry, test.stage, test.priority, test.owner,
            listed.status, listed.failure_class, coalesce(listed.attempt, 0) AS attempt, listed.duration_ms,
            headline.text AS headline, rule.name AS rule, tried.slot, tried.target, tried.started_at, tried.reason,
@@ -153,7 +163,9 @@ _RESULTS = sa.text("""
     ) AS onto ON true
     WHERE CAST(:test AS text) IS NULL OR test.name = :test
     ORDER BY listed.place NULLS LAST, test.name
-""")
+"""
+_RESULTS = sa.text(_LISTED + _SHOWN)
+_RESULTS_OF = sa.text(_LISTED_OF + _SHOWN)
 
 
 def _result(run: sa.Row[Any], row: sa.Row[Any]) -> ResultView:

@@ -20,7 +20,7 @@ from testlab_server.watching import Watch, Watches
 
 blueprint = Blueprint("runs", __name__, url_prefix="/runs")
 _LIMIT = 100
-POLL_MS = 400
+POLL_MS = 300
 """How often the page of a run that goes on asks: a status is to show within a second."""
 
 

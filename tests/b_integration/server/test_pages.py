@@ -133,7 +133,7 @@ def poll_when_quiet(client: FlaskClient, path: str) -> str:
     """The address that the page of a run polls, once it leaves the results out because they don't move any more."""
     deadline = time.monotonic() + 15
     while time.monotonic() < deadline:
-        found = re.search(r'hx-get="([^"]+)" hx-trigger="every 400ms"', page_of(client, path))
+        found = re.search(r'hx-get="([^"]+)" hx-trigger="every 300ms"', page_of(client, path))
         assert found is not None
         if "<tr" not in page_of(client, found[1]):
             return found[1]
