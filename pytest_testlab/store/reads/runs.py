@@ -100,7 +100,9 @@ def marks(connection: sa.Connection, run: str) -> dict[int, tuple[int, ...]]:
     return found
 
 
-_MARKS = sa.text("SELECT test_id, status, attempt FROM result WHERE run_id = :run")
+_MARKS = sa.text("""
+    SELECT test_id, status, attempt, coalesce(duration_ms, 0), coalesce(headline_id, 0) FROM result WHERE run_id = :run
+""")
 _MARKS_RUNNING = sa.text("""
     SELECT slot, test_id, coalesce(test_attempt, 0) FROM run_target
     WHERE run_id = :run AND test_id IS NOT NULL ORDER BY slot
