@@ -16,16 +16,20 @@ import pytest
 from _pytest.pathlib import scandir
 
 from pytest_testlab.catalog.read import FILE_NAME
-from pytest_testlab.catalog.scan import files_below
+from pytest_testlab.catalog.scan import MOST_FOLDERS, files_below, leads_up, too_many_folders
 from pytest_testlab.errors import CatalogError, Problem
 
 
 class Folder(pytest.Directory):
     """A folder of a catalog: gives the entries of the folders below it as its own children."""
 
-    def __init__(self, *, make: Callable[[Folder, Path], pytest.File], **kwargs: Any) -> None:
+    def __init__(
+        self, *, make: Callable[[Folder, Path], pytest.File], seen: set[tuple[int, int]], **kwargs: Any
+    ) -> None:
+        """`seen` are the folders that the session's walk has been in: links must not lead it around."""
         super().__init__(**kwargs)
         self._make = make
+        self._seen = seen
 
     def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
         """Its entry, the entries below, and what pytest finds in folders that hold no entry."""
@@ -35,7 +39,8 @@ class Folder(pytest.Directory):
             if item.name == FILE_NAME:
                 continue
             if item.is_dir():
-                yield from self._folder(item.path, is_entry)
+                if not leads_up(item):
+                    yield from self._folder(item.path, is_entry)
             elif item.is_file():
                 yield from self._file(Path(item.path), is_entry)
 
@@ -48,9 +53,20 @@ class Folder(pytest.Directory):
             if is_entry or (names is not None and FILE_NAME in names):
                 yield from self._entries(path, names)
                 return
+            if not self._is_new(path):
+                return
         found = self.ihook.pytest_collect_directory(path=path, parent=self)
         if found is not None:
             yield found
+
+    def _is_new(self, path: Path) -> bool:
+        facts = path.stat()
+        if (facts.st_dev, facts.st_ino) in self._seen:
+            return False
+        self._seen.add((facts.st_dev, facts.st_ino))
+        if len(self._seen) > MOST_FOLDERS:
+            raise CatalogError([too_many_folders(path)])
+        return True
 
     def _file(self, path: Path, is_entry: bool) -> Iterator[pytest.Item | pytest.Collector]:
         is_named = self.session.isinitpath(path)

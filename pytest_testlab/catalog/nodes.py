@@ -17,10 +17,10 @@ import pluggy
 import pytest
 
 from pytest_testlab.catalog.folders import Folder
-from pytest_testlab.catalog.read import parse_entry, read_bytes
+from pytest_testlab.catalog.read import check_place, parse_entry, read_bytes
 from pytest_testlab.catalog.scan import NameRegistry
 from pytest_testlab.catalog.secrets import SecretLookup, require_all
-from pytest_testlab.errors import CatalogError, StageFailure, TestlabError, UsageError
+from pytest_testlab.errors import CatalogError, StageFailure, TestlabError, UsageError, one_line
 from pytest_testlab.model import Entry, Stage, Suite
 from pytest_testlab.options import PRIORITIES, SUITES, Settings
 
@@ -47,6 +47,8 @@ class EntryFile(pytest.File):
 
     entry: Entry
     state: UnitState | None = None
+    place: str | None = None
+    """Its path in the catalog where that can't be shown as it is."""
 
     @property
     def ihook(self) -> pluggy.HookRelay:
@@ -56,6 +58,7 @@ class EntryFile(pytest.File):
 
     def collect(self) -> Iterator[EntryItem]:
         """Read the file and make a test for each stage; raises `CatalogError` with all of its problems."""
+        check_place(self.path, self.nodeid if self.place is None else self.place)
         data = read_bytes(self.path)
         self.entry = parse_entry(self.path, data)
         seen = self.config.stash[_SEEN]
@@ -148,7 +151,13 @@ class EntryItem(pytest.Item):
 
 
 def _entry_file(folder: Folder, path: Path) -> EntryFile:
-    return EntryFile.from_parent(folder, path=path)
+    """pytest prints a file's id as it is, so that one which would steer the terminal is given an escaped one."""
+    file = EntryFile.from_parent(folder, path=path)
+    if not file.nodeid.isprintable():
+        place = file.nodeid
+        file = EntryFile.from_parent(folder, path=path, nodeid=one_line(place))
+        file.place = place
+    return file
 
 
 class Seen:
@@ -157,6 +166,7 @@ class Seen:
     def __init__(self) -> None:
         self.names = NameRegistry()
         self.digest = hashlib.sha256()
+        self.folders: set[tuple[int, int]] = set()
 
 
 class CatalogPlugin:
@@ -194,7 +204,7 @@ class CatalogPlugin:
         """Walk folders as catalogs; Python's packages stay pytest's own."""
         if (path / "__init__.py").is_file():
             return None
-        return Folder.from_parent(parent, path=path, make=_entry_file)
+        return Folder.from_parent(parent, path=path, make=_entry_file, seen=parent.config.stash[_SEEN].folders)
 
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> EntryFile | None:
         """Take every testlab.toml."""

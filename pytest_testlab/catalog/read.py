@@ -41,6 +41,16 @@ def parse_entry(file: Path, data: bytes, *, addons: Collection[str] = ADDONS) ->
     return entry
 
 
+def check_place(file: Path, place: str) -> None:
+    """Raise `CatalogError` for a file whose path in the catalog, `place`, can't be part of a test's id.
+
+    Ids are printed, stored and typed; what would steer a terminal, or isn't text at all, must not get into one.
+    """
+    if not place.isprintable() or "::" in place:
+        say = 'its path holds control or invisible characters, bytes that are not UTF-8, or "::"; rename the folder'
+        raise _refused(file, say)
+
+
 def read_bytes(file: Path) -> bytes:
     """The bytes of a regular file of bounded size; raises `CatalogError`, and never waits (as a pipe would make it)."""
     try:
@@ -67,7 +77,7 @@ def _read(file: Path, descriptor: int) -> bytes:
 
 def _decode(file: Path, data: bytes) -> str:
     try:
-        return data.decode()
+        return data.decode().removeprefix("\ufeff")  # editors of other systems mark UTF-8 by it
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise _refused(file, f"is not UTF-8 (byte 0x{data[error.start]:02x})", line) from None

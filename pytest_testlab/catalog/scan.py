@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_testlab.catalog.locate import key_lines, nearest_line
-from pytest_testlab.catalog.read import FILE_NAME, parse_entry, read_bytes
+from pytest_testlab.catalog.read import FILE_NAME, check_place, parse_entry, read_bytes
 from pytest_testlab.errors import CatalogError, Problem
 from pytest_testlab.model import Entry
 
 SKIPPED_FOLDERS = frozenset({"node_modules", "venv", "__pycache__"})
 """Besides those that begin with a dot, and virtual environments by any name."""
+MOST_FOLDERS = 100_000
+"""Folders of a catalog that are looked through; a link into the machine's own file system leads to more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,7 @@ def scan(*roots: Path) -> Catalog:
             for part in (os.fsencode(file.relative_to(root)), data):
                 digest.update(len(part).to_bytes(8))
                 digest.update(part)
+            check_place(file, str(file.relative_to(root)))
             entry = parse_entry(file, data)
             names.claim(entry.name, file)
             entries.append(entry)
@@ -94,6 +97,9 @@ def files_below(top: Path, seen: set[tuple[int, int]], problems: list[Problem]) 
             if (facts.st_dev, facts.st_ino) in seen:
                 continue
             seen.add((facts.st_dev, facts.st_ino))
+            if len(seen) > MOST_FOLDERS:
+                problems.append(too_many_folders(folder))
+                return
             with os.scandir(folder) as listing:
                 items = sorted(listing, key=lambda item: item.name, reverse=True)
         except OSError as error:
@@ -102,7 +108,21 @@ def files_below(top: Path, seen: set[tuple[int, int]], problems: list[Problem]) 
         if any(item.name == FILE_NAME for item in items):
             yield folder / FILE_NAME
         if folder == top or not any(item.name == "pyvenv.cfg" for item in items):
-            pending += (folder / item.name for item in items if _is_searched(item))
+            pending += (folder / item.name for item in items if _is_searched(item) and not leads_up(item))
+
+
+def leads_up(item: os.DirEntry[str]) -> bool:
+    """Whether this is a link to a folder that it is in itself, near or far: whatever is there is found without it."""
+    if not item.is_symlink():
+        return False
+    there = os.path.realpath(item.path)
+    return f"{os.path.realpath(item.path.rpartition('/')[0])}/".startswith(f"{there.rstrip('/')}/")
+
+
+def too_many_folders(folder: Path) -> Problem:
+    """What is said where the bound on folders is reached."""
+    say = f"more than {MOST_FOLDERS} folders up to here; does a link lead out of the catalog?"
+    return Problem(file=folder, message=say)
 
 
 def _is_searched(item: os.DirEntry[str]) -> bool:

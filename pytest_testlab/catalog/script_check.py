@@ -56,8 +56,8 @@ class ScriptRunner:
         with tempfile.TemporaryDirectory(prefix="testlab-check-", ignore_cleanup_errors=True) as scratch:
             try:
                 code, output = run_bounded(_command_line(file), scratch, self.environment(scratch), within_s)
-            except OSError as error:
-                got = f"it can't be started: {error.strerror}"
+            except (OSError, ValueError) as error:  # a shebang with an open quote or a NUL in it, too
+                got = f"it can't be started: {getattr(error, 'strerror', None) or error}"
                 raise CheckFailed(step, check.name, "exit code 0", got) from error
         text = self._masked(output)
         self._observe.write("check", text + b"\n" if text else b"(it printed nothing)\n")

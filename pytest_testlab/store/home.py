@@ -30,12 +30,22 @@ class Account:
 def home(settings: Settings) -> Path:
     """The lab's home, made if need be; as root others may pass through it, and list nothing.
 
-    Raises `UsageError` that names the directory which bars the way.
+    Raises `UsageError` that names the directory which bars the way, or a home that others may write to.
     """
     path = _wanted(settings)
     make_folder(path, 0o711 if os.geteuid() == 0 else 0o700)
+    _refuse_shared(path)
     make_folder(path / "runs", 0o700)
     return path
+
+
+def _refuse_shared(path: Path) -> None:
+    """Whoever may write to the home could put a run, a key or a store of their own in the place of the lab's."""
+    found = path.stat()
+    if found.st_mode & stat.S_IWOTH:
+        raise UsageError(f"the lab's home {path} can be written to by every user; make it yours: chmod o-w {path}")
+    if found.st_uid not in (os.geteuid(), 0):
+        raise UsageError(f"the lab's home {path} belongs to another user; set TESTLAB_HOME to a folder of your own")
 
 
 def _wanted(settings: Settings) -> Path:
@@ -47,13 +57,20 @@ def _wanted(settings: Settings) -> Path:
 
 
 def make_folder(path: Path, mode: int, owner: Account | None = None) -> None:
-    """Make a folder with just this mode, and its parents; one that is there keeps its mode.
+    """Make a folder with just this mode, and its parents, which nobody else may write to whatever the umask.
+
+    One that is there keeps its mode, unless it is to be private and ours to close.
 
     Raises `UsageError` that names the directory which bars the way.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        for parent in reversed(path.parents):
+            if not parent.exists():
+                parent.mkdir(mode=0o755, exist_ok=True)
         path.mkdir(mode=mode, exist_ok=True)
+        found = path.lstat()
+        if mode == 0o700 and stat.S_ISDIR(found.st_mode) and found.st_mode & 0o077 and found.st_uid == os.geteuid():
+            path.chmod(mode)
         if owner is not None and path.lstat().st_uid != owner.uid:
             # A link that the account left in a folder of its own must not make root give a folder away.
             os.chown(path, owner.uid, owner.gid, follow_symlinks=False)

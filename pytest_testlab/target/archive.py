@@ -14,6 +14,9 @@ from pytest_testlab.errors import UsageError
 SKIPPED = frozenset({".git", "__pycache__"})
 CHUNK = 256 * 1024
 """Bytes handed on at a time."""
+MOST_MEMBERS = 50_000
+MOST_BYTES = 2 * 1024**3
+"""Of a folder's files together, holes counted: the target would have to hold them."""
 
 
 class _Sink:
@@ -39,8 +42,9 @@ def pack(folder: Path, send: Callable[[bytes], None]) -> int:
     """Stream a folder's content to `send`, which may block; returns the number of members.
 
     Skips `.git`, `__pycache__`, sockets, FIFOs and devices. Raises `UsageError` for a symbolic link that leads out of
-    the folder, a file that can't be read, or one that changes meanwhile.
+    the folder, a file that can't be read, one that changes meanwhile, or more than `MOST_MEMBERS` or `MOST_BYTES`.
     """
+    _check_size(folder)
     sink = _Sink(send)
     count = 0
     with tarfile.open(fileobj=cast("IO[bytes]", sink), mode="w|", format=tarfile.PAX_FORMAT, bufsize=CHUNK) as archive:
@@ -49,6 +53,18 @@ def pack(folder: Path, send: Callable[[bytes], None]) -> int:
             count += 1
     sink.flush()
     return count
+
+
+def _check_size(folder: Path) -> None:
+    """Before the first byte is sent, so that nothing is uploaded in vain."""
+    size = 0
+    for count, path in enumerate(_members(folder), start=1):
+        status = path.lstat()
+        size += status.st_size if stat.S_ISREG(status.st_mode) else 0
+        if count > MOST_MEMBERS:
+            raise UsageError(f"{folder}: holds more than {MOST_MEMBERS} files, too many to upload")
+        if size > MOST_BYTES:
+            raise UsageError(f"{folder}: holds more than {MOST_BYTES // 1024**2} MiB, too much to upload; see {path}")
 
 
 def _members(folder: Path) -> Iterator[Path]:
@@ -88,7 +104,8 @@ def _inside(folder: Path, link: Path) -> str:
 
 def _add_file(archive: tarfile.TarFile, info: tarfile.TarInfo, path: Path) -> None:
     try:
-        content = path.open("rb")
+        # What was a file a moment ago must not have become a link that leads out, or a pipe that never ends.
+        content = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
     except OSError as error:
         raise UsageError(f"{path}: can't be read: {error.strerror}") from error
     with content:

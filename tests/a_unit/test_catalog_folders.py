@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_testlab.catalog.scan import scan
+
 
 def add(root: Path, folder: str) -> None:
     (root / folder).mkdir(parents=True)
@@ -90,3 +92,48 @@ def test_no_entry_is_taken_for_absent(tmp_path: Path) -> None:
         "2 tests collected, 4 errors",
     ):
         assert line in output
+
+
+def test_links_can_not_make_the_walk_endless(tmp_path: Path) -> None:
+    """Links to folders above, crosswise or to the whole machine: entries are found once, where they are.
+
+    Two links to a folder above would double the paths at each of forty levels.
+    """
+    add(tmp_path, "good")
+    for folder in ("x", "y", "good/sub"):
+        (tmp_path / folder).mkdir()
+        for name in ("up", "again"):
+            (tmp_path / folder / name).symlink_to("..")
+        (tmp_path / folder / "machine").symlink_to("/")
+    (tmp_path / "x" / "across").symlink_to("../y")
+    (tmp_path / "y" / "across").symlink_to("../x")
+    found, output = collect(tmp_path)
+    assert found == both("good"), output
+    assert [entry.name for entry in scan(tmp_path).entries] == ["good"]
+
+
+def test_too_many_folders_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A walk that a link leads out into the machine's own files ends with a problem that names where it was."""
+    monkeypatch.setattr("pytest_testlab.catalog.scan.MOST_FOLDERS", 5)
+    for number in range(8):
+        (tmp_path / f"{number}").mkdir()
+    problems = scan(tmp_path).problems
+    assert len(problems) == 1
+    assert str(problems[0]).endswith("more than 5 folders up to here; does a link lead out of the catalog?")
+
+
+@pytest.mark.parametrize("folder", [b"a\x1b[2Jb", b"a\nb", b"a::b", b"caf\xe9", "a\u202eb".encode()])
+def test_a_folder_whose_name_can_not_be_an_id_is_told(tmp_path: Path, folder: bytes) -> None:
+    """A name that would steer the terminal or isn't text is an error in one line, and is never printed as it is."""
+    place = tmp_path / os.fsdecode(folder)
+    place.mkdir()
+    (place / "testlab.toml").write_text('[app]\nname = "odd"\n[run]\ncommand = "x"\n')
+    add(tmp_path, "good")
+    found, output = collect(tmp_path)
+    assert found == both("good"), output
+    assert "rename the folder" in output
+    assert "1 error" in output
+    if folder != b"a::b":
+        assert os.fsdecode(folder) not in output
+        assert folder.decode(errors="replace") not in output
+    assert [problem.message[:24] for problem in scan(tmp_path).problems] == ["its path holds control o"]

@@ -53,3 +53,31 @@ def test_a_version_that_is_not_there_says_what_to_install() -> None:
     """A data folder can be read by one version only."""
     with pytest.raises(UsageError, match=r"made by PostgreSQL 9, and this machine has .*pytest-testlab\[embedded\]"):
         find_binaries(9)
+
+
+@pytest.mark.parametrize("umask", [0, 0o002, 0o027])
+def test_nobody_else_may_write_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    """The home, what is in it, and the folders made above it: nobody else writes there, and runs are closed."""
+    before = os.umask(umask)
+    try:
+        made = home(Settings(home=str(tmp_path / "a" / "b" / "home")))
+    finally:
+        os.umask(before)
+    for folder in (tmp_path / "a", tmp_path / "a" / "b", made):
+        assert folder.stat().st_mode & 0o022 == 0, folder
+    assert stat.S_IMODE((made / "runs").stat().st_mode) == 0o700
+
+
+def test_a_home_that_all_may_write_to_is_refused(tmp_path: Path) -> None:
+    """Somebody could have laid a run or a key there, or could swap them; the way out is told."""
+    tmp_path.chmod(0o777)
+    with pytest.raises(UsageError, match=r"can be written to by every user; make it yours: chmod o-w /"):
+        home(Settings(home=str(tmp_path)))
+
+
+def test_runs_that_stand_open_are_closed(tmp_path: Path) -> None:
+    """A folder of bundles that was copied with looser rights isn't left open to the other users of the machine."""
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs").chmod(0o755)
+    home(Settings(home=str(tmp_path)))
+    assert stat.S_IMODE((tmp_path / "runs").stat().st_mode) == 0o700

@@ -212,6 +212,13 @@ def test_a_script_that_can_not_be_started(bench):
     assert str(failure) == f"check 1 (script): {say}"
 
 
+@pytest.mark.parametrize("line", ["#!/bin/sh 'open", "#!/bin/sh \0", "#!"])
+def test_a_shebang_that_is_none(bench, line):
+    """A first line that no program can be read from is the check's own fault, and not one of the lab."""
+    failure = _fails(bench, _script(bench, f"{line}\nexit 0\n"))
+    assert str(failure).startswith("check 1 (script): expected exit code 0, got it can't be started: ")
+
+
 def test_a_script_that_does_not_end(bench):
     """At its deadline a script and all it started are killed, also what went into a session of its own."""
     odd = _odd_number()
