@@ -11,13 +11,14 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from pytest_testlab.errors import UsageError
 
 CONNECT_TIMEOUT_S = 10
-_NOTICE_SILENCE = {
+_SESSION = {
+    "client_encoding": "utf8",
     "keepalives_idle": 15,
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
 }
-"""A server whose machine is gone is noticed within half a minute; has no meaning for a unix socket."""
+"""Text is text, whatever the database was made with. A server whose machine is gone is noticed within half a minute."""
 
 
 def make_engine(url: str) -> sa.Engine:
@@ -34,7 +35,7 @@ def make_engine(url: str) -> sa.Engine:
     return sa.create_engine(
         parsed.set(drivername="postgresql+psycopg"),
         pool_pre_ping=True,
-        connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "testlab", **_NOTICE_SILENCE},
+        connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "testlab", **_SESSION},
     )
 
 

@@ -83,7 +83,7 @@ class Catalog:
 
     def at(self, name: str, seconds: float = 60) -> None:
         """Wait until the entry hold-NAME waits."""
-        assert within(seconds, (self.folder / f"at-{name}").exists), f"hold-{name} never began"
+        assert within(seconds, (self.folder / f"at-{name}").exists), f"no hold-{name} in: {self.output.read_text()}"
 
     def start(self, *arguments: str, pool: int = 2, before: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
         """Begin a run; `before` is put before the command."""

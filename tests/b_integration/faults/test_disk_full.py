@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
-from faulty import Catalog
+from faulty import Catalog, within
+
+from pytest_testlab.store.binaries import find_binaries
 
 SMALL_DISK = 'mount -t tmpfs -o size="$1" tmpfs "$2" && shift 2 && exec "$@"'
 FILLING = """
@@ -49,6 +55,77 @@ def pytest_runtest_logreport(report):
     if WHO == "controller" and not in_worker and report.when == "call" and report.nodeid == "alpha/testlab.toml::check":
         fill()
 """
+
+
+# PostgreSQL refuses to be root, also in a namespace: in one more it is an account that every machine has.
+SMALL_SERVER = """
+as_somebody='unshare -U --map-user=1 --map-group=1'
+$as_somebody "$1/initdb" --pgdata "$2/data" --username testlab --auth trust >"$3/log" 2>&1 || exit
+cat >>"$2/data/postgresql.conf" <<END
+listen_addresses = ''
+unix_socket_directories = '$3'
+autovacuum = off
+fsync = off
+END
+exec $as_somebody "$1/postgres" -D "$2/data" >>"$3/log" 2>&1
+"""
+
+
+@pytest.fixture
+def small_server(short: Path) -> Iterator[str]:
+    """The URL of a PostgreSQL on a disk of 100 MB of its own."""
+    disk, socket = short / "disk", short / "socket"
+    disk.mkdir()
+    socket.mkdir()
+    programs = Path(find_binaries()["postgres"]).parent
+    command = [*on_a_small_disk("100m", disk), "sh", "-c", SMALL_SERVER, "sh", programs, disk, socket]
+    server = subprocess.Popen(command, cwd="/", env={"PATH": os.environ["PATH"], "LC_ALL": "C"}, umask=0o077)
+    url = f"postgresql://testlab@/{{}}?host={socket}"
+
+    def answers() -> bool:
+        assert server.poll() is None, (socket / "log").read_text()
+        try:
+            with psycopg.connect(url.format("postgres"), autocommit=True) as connection:
+                connection.execute("CREATE DATABASE testlab")
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    assert within(60, answers)
+    yield url.format("testlab")
+    server.send_signal(signal.SIGINT)
+    server.wait(30)
+
+
+def test_a_store_whose_disk_is_full(catalog: Catalog, small_server: str) -> None:
+    """The run goes on without, and once there is room the store has every result and every bundle."""
+    catalog.db = small_server
+    with (catalog.folder / "conftest.py").open("a") as file:
+        file.write(FILLING)
+    catalog.env["FILL"] = "nothing"
+    catalog.entries("alpha", "hold-one", "hold-two")
+    run = catalog.start()
+    catalog.at("one")
+    catalog.at("two")
+    with psycopg.connect(small_server, autocommit=True) as connection:
+        connection.execute("CREATE UNLOGGED TABLE ballast (text text)")
+        for rows in (2000, 200, 20, 1):  # pages that an INSERT had taken before it failed stay taken
+            with contextlib.suppress(psycopg.errors.DiskFull):
+                while True:
+                    more = "INSERT INTO ballast SELECT repeat('x', 1900) FROM generate_series(1, %s)"
+                    connection.execute(more, [rows])
+        catalog.open("one")
+        catalog.says("No space left on device")
+        catalog.says("): recording to disk only; ")
+        connection.execute("DROP TABLE ballast")
+        connection.execute("CHECKPOINT")
+        assert within(60, lambda: catalog.statuses().get("hold-one/testlab.toml::check") == "passed")
+        catalog.open("two")
+        code, output = catalog.ends(run)
+        assert code == 0, output
+        assert set(catalog.statuses().values()) == {"passed"}
+        bundles = connection.execute("SELECT count(*), min(octet_length(data)) > 30000 FROM bundle WHERE test_id > 0")
+        assert bundles.fetchone() == (6, True)
 
 
 def on_a_small_disk(size: str, home: Path) -> tuple[str, ...]:
