@@ -66,8 +66,8 @@ class LocalProvider:
         try:
             started = self._start(record, host_key, client_key)
         except (OSError, InfraError) as error:
-            with contextlib.suppress(OSError):
-                request.say(f"its SSH server said:\n{_tail(records.log_of(self._base, name))}")
+            if said := self._log(name):
+                request.say(f"its SSH server said:\n{said}")
             self._destroy(record)
             raise InfraError(f"{name}: can't be made: {error}") from error
         return _server(started, request.image, _address(started, host_key, client_key))
