@@ -13,6 +13,8 @@ from testlab_server.present.words import in_order
 
 LAST_LINES = 2_000
 """What the first screen of a section holds at most; the whole text is a download."""
+LAST_CHARS = 256 * 1024
+"""As `LAST_LINES`, for lines that are long: colours and control characters make a dozen bytes of a page out of one."""
 _LEAST_TELLING = 8
 """A headline's line shorter than this would be found everywhere."""
 _TELLING = {
@@ -94,9 +96,11 @@ def telling_sections(attempt: AttemptView) -> list[SectionView]:
 
 def section_text(section: SectionView, raw: bytes, headline: Iterable[str]) -> SectionText:
     """The last lines, those marked that the headline quotes."""
-    text = text_of(raw)
-    lines = split_lines(text)
-    rendered = render_lines(text, last=LAST_LINES)
+    lines = split_lines(text_of(raw))
+    shown = _fitting(lines)
+    if lines and len(lines[-1]) > LAST_CHARS:
+        lines[-1] = "…" + lines[-1][-LAST_CHARS:]
+    rendered = render_lines("".join(line + "\n" for line in lines), last=shown)
     skipped = len(lines) - len(rendered)
     telling = [quote for line in headline if (quote := _quote(plain(line).strip(), section.name))]
     return SectionText(
@@ -107,6 +111,16 @@ def section_text(section: SectionView, raw: bytes, headline: Iterable[str]) -> S
         ),
         skipped=skipped,
     )
+
+
+def _fitting(lines: Sequence[str]) -> int:
+    """How many lines from the end fit on the first screen; the last one always does."""
+    room = LAST_CHARS
+    for count, line in enumerate(reversed(lines[-LAST_LINES:])):
+        room -= len(line)
+        if room < 0:
+            return max(1, count)
+    return min(len(lines), LAST_LINES)
 
 
 def _quote(line: str, section: str) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
+import pytest
 from nights import CHECK, CRASH, HOSTILE, PROXY, Outcome, app
 from pages import Lab, Served, Visit, serving, visiting
 from playwright.sync_api import Browser, expect
@@ -85,6 +87,33 @@ def test_hostile_logs_do_nothing(visit: Visit) -> None:
     assert visit.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "long lines wrap"
     visit.go("/")
     expect(visit.page.get_by_role("heading", level=1)).to_contain_text("2 tests broke")
+
+
+@pytest.mark.parametrize("shape", ["one line", "many lines"])
+def test_a_megabyte_of_hostile_text_leaves_the_page_usable(
+    new_lab: Callable[[], Lab], browser: Browser, shape: str
+) -> None:
+    """Links to scripts, colours without end, characters that reorder: nothing runs, the next section opens."""
+    piece = (
+        b"\x1b]8;;javascript:window.pwned=1\x1b\\click\x1b]8;;\x07<svg onload=window.pwned=2><a href='javascript:"
+        b"window.pwned=3'>x</a>"
+        b"\x1b[1;3;4;31;44mX\x00\x9b\xe2\x80\xae\x1b]1337;File=inline=1:AAAA\x07<iframe srcdoc='x'>"
+    )
+    ending = b"\n" if shape == "many lines" else b""
+    hostile = (piece + ending) * (1024 * 1024 // len(piece))
+    lab = new_lab()
+    outcome = replace(CHECK, headline=(piece.decode(errors="replace"),), sections={"app": hostile, "http": b"plain\n"})
+    lab.play("20261121-0231-bbbb", [outcome])
+    with serving(lab) as served, visiting(browser, served.origin, served.link) as visit:
+        for path in ("/", "/runs/latest", "/tests", f"/tests/{CHECK.test}", f"/runs/latest/tests/{CHECK.test}/1/app"):
+            visit.go(path)
+            assert visit.page.locator("main").locator("iframe, svg[onload], a[href^='javascript']").count() == 0
+            assert visit.page.evaluate("window.pwned") is None
+        expect(visit.page.locator(".log")).to_contain_text("<svg onload=window.pwned=2>")
+        assert len(visit.page.content()) < 8 * 1024 * 1024
+        visit.page.get_by_role("link", name="http 6 B").click()
+        expect(visit.page.locator(".log")).to_have_text("plain")
+        assert visit.page.evaluate("window.pwned") is None
 
 
 def test_the_whole_text_is_a_download(visit: Visit) -> None:
