@@ -16,7 +16,7 @@ from faulty import Catalog, within
 
 from pytest_testlab.store.binaries import find_binaries
 
-SMALL_DISK = 'mount -t tmpfs -o size="$1" tmpfs "$2" && shift 2 && exec "$@"'
+SMALL_DISK = 'mount -t tmpfs -o size="$1",mode=0711 tmpfs "$2" && shift 2 && exec "$@"'
 FILLING = """
 
 import resource
