@@ -62,14 +62,24 @@ tl_tree() {
         }'
 }
 
+# All that the next needs of /proc: who holds which socket, and every socket of TCP.
+tl_sockets() {
+    ls -l /proc/[0-9]*/fd 2>/dev/null
+    cat /proc/net/tcp /proc/net/tcp6 2>/dev/null
+}
+
 # Sockets that listen on TCP, one a line: ADDRESS PORT PID yes|no, the last saying whether PID is one of tl_pids.
 # PID is 0 where it belongs to another account. Read from /proc: the same on every Linux, with nothing to install.
 tl_listeners() {
     {
         printf '%s\n' "$tl_pids"
-        ls -l /proc/[0-9]*/fd 2>/dev/null
-        cat /proc/net/tcp /proc/net/tcp6 2>/dev/null
-    } | awk '
+        tl_sockets
+    } | tl_listening
+}
+
+# The same of what tl_pids and tl_sockets gave, from standard input or files.
+tl_listening() {
+    awk '
         function hex(text,   i, value) {
             value = 0
             for (i = 1; i <= length(text); i++) value = value * 16 + index("0123456789ABCDEF", substr(text, i, 1)) - 1
@@ -102,5 +112,5 @@ tl_listeners() {
             address = length(part[1]) == 8 ? v4(part[1]) : v6(part[1])
             pid = ($10 in holder) ? holder[$10] : 0
             print address, hex(part[2]), pid, (pid in ours) ? "yes" : "no"
-        }'
+        }' "$@"
 }

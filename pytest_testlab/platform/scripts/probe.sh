@@ -7,11 +7,15 @@ tl_quoted() {
     printf '"%s"' "$(printf '%s' "$1" | tr '\000-\037' ' ' | cut -c 1-300 | sed 's/[\\"]/\\&/g')"
 }
 
-# The front door needn't be looked for, so it is asked while the rest is.
+# The front door and the app's own PORT needn't be looked for, so they are asked while the rest is.
 tl_get "$tl_tmp/front" "$tl_front_address" "$tl_host" "$tl_path" &
 tl_get "$tl_tmp/unknown" "$tl_front_address" "$tl_unknown_host" "$tl_path" &
+[ -z "$tl_port" ] || tl_get "$tl_tmp/inside.0" "127.0.0.1:$tl_port" "$tl_host" "$tl_path" &
+tl_sockets >"$tl_tmp/sockets" &
+tl_looks=$!
 tl_pids=$(tl_tree)
-tl_listeners | sort -u >"$tl_tmp/listeners"
+wait "$tl_looks"
+printf '%s\n' "$tl_pids" | tl_listening - "$tl_tmp/sockets" | sort -u >"$tl_tmp/listeners"
 
 tl_process() {
     tl_read "$tl_state/pid" ""; tl_pid=$tl_value
@@ -88,7 +92,7 @@ tl_postgresql() {
 # --- ask everything at once ---
 tl_inside_addresses >"$tl_tmp/inside"
 while read -r tl_number tl_address tl_declared; do
-    tl_get "$tl_tmp/inside.$tl_number" "$tl_address" "$tl_host" "$tl_path" &
+    [ "$tl_number" = 0 ] || tl_get "$tl_tmp/inside.$tl_number" "$tl_address" "$tl_host" "$tl_path" &
 done <"$tl_tmp/inside"
 if [ -n "$tl_addon_host" ]; then
     # PG… stay within this subshell; never an argument, which anyone could read
