@@ -108,6 +108,7 @@ class Progress:
             return
         with self._status.aside():
             self._say_store(self._run.recorder.away)
+            self._reporter.flush()  # whoever reads a file or a pipe shall know now, and not a page later
 
     def _say_store(self, away: str | None) -> None:
         if away and not self._away:

@@ -128,6 +128,7 @@ class Catalog:
     def environment(self) -> dict[str, str]:
         """Of whatever is started for this catalog."""
         env = {**os.environ, "TESTLAB_HOME": str(self.home), **self.env}
+        env["PYTEST_DEBUG_TEMPROOT"] = str(self.folder)
         return env if self.db is None else {**env, "TESTLAB_DATABASE_URL": self.db}
 
     def finished(self) -> set[str]:
