@@ -228,8 +228,10 @@ class Drain:
         if not self.closed and self._ending is None:
             self._ending = self._find_ending()
         if not self.closed and self._ending is not None:
+            told = transcript(self._told())
             with self._transaction() as connection:
-                put_transcript(connection, self._key, *events.pack_bundle([transcript(self._told())]))
+                if told.text:
+                    put_transcript(connection, self._key, *events.pack_bundle([told]))
                 close_run(connection, self._key, self._ending)
             self.closed = True
             return True
