@@ -221,7 +221,9 @@ class Pool:
         try:
             return self.provider.blank(used)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it, a new server is not
-            why = f"{type(error).__name__}: {error}"
+            why = self._mask(f"{type(error).__name__}: {error}")
+        self._said(slot, self._now(), f"{used.name} can't be made blank, and is replaced: {why}")
+        self._ask_console(slot, used)
         self.provider.destroy(used)
         made = self._provision(slot)
         return replace(made, epoch=used.epoch + 1, proof={**made.proof, "replaces": f"{used.name}: {why}"[:500]})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-from pathlib import Path
 
 import pytest
 from faulty import Catalog, within
@@ -93,11 +92,11 @@ def test_a_run_killed_while_it_waits_for_its_servers(telling: Catalog) -> None:
     ]
 
 
-def test_the_console_of_a_server_that_is_lost(telling: Catalog, tmp_path: Path) -> None:
+def test_the_console_of_a_server_that_is_given_up(telling: Catalog) -> None:
     """It is asked for before the server goes."""
     with (telling.folder / "conftest.py").open("a") as file:
         file.write("\n\nTelling.blank_between_units = True\n")
     telling.ends(telling.start(pool=1))
     said = telling.testlab("why")
-    assert "lost: still dirty" in said
+    assert "can't be made blank, and is replaced: InfraError: still dirty" in said
     assert "the last words of memory-" in said
