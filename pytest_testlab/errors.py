@@ -47,6 +47,16 @@ def one_line(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
+def beginning(text: str, most: int) -> str:
+    """The text, or as much of its beginning as `most` characters allow, with a mark: secrets are masked beside it."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def ending(text: str, most: int) -> str:
+    """The text, or as much of its end as `most` characters allow, with the same mark before it."""
+    return text if len(text) <= most else "…" + text[1 - most :]
+
+
 class CatalogError(UsageError):
     """Files of a catalog are malformed; its text has a line for each problem."""
 

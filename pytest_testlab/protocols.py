@@ -110,6 +110,10 @@ class Observer(Protocol):
         """Append to the lab's own record of a section (`build`, `deploy`, `http`)."""
         ...
 
+    def conceal(self, *values: str) -> None:
+        """Have these masked from now on, wherever the entry's tests show them: a password that was made up, a token."""
+        ...
+
 
 class HttpAnswer(Protocol):
     """What came back on an HTTP request."""

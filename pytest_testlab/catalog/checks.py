@@ -11,8 +11,8 @@ from contextlib import ExitStack
 from pytest_testlab.catalog.http_check import check_http
 from pytest_testlab.catalog.polling import wait_ready
 from pytest_testlab.catalog.script_check import ScriptRunner
-from pytest_testlab.catalog.transcript import Asker, one_line
-from pytest_testlab.errors import CheckFailed, DeadlinePassed, DeployFailed, NoAnswer
+from pytest_testlab.catalog.transcript import GOT_CHARACTERS, Asker, one_line
+from pytest_testlab.errors import CheckFailed, DeadlinePassed, DeployFailed, NoAnswer, ending
 from pytest_testlab.model import Check, CommandCheck, Deployment, HttpCheck, ScriptCheck
 from pytest_testlab.protocols import HttpAnswer, Observer, Platform, Target
 from pytest_testlab.target.names import NamesProxy
@@ -23,6 +23,7 @@ STRANGER_S = 10.0
 ALIKE = 0.9
 """From this similarity on two bodies are the same page (pages differ in times and tokens)."""
 COMPARED_BYTES = 4096
+_END_BYTES = 4096
 _WORDS = re.compile(rb"\w+|[^\w\s]")
 
 
@@ -85,7 +86,7 @@ class _Runner:
         if result.timed_out:
             raise CheckFailed(step, check.name, expected, f"no end within {within_s:g} s", deadline_s=within_s)
         if result.exit_code != check.exit_code:
-            said = one_line(result.stderr.strip()[-400:] or result.stdout.strip()[-400:]) or "it printed nothing"
+            said = _end_of(result.stderr) or _end_of(result.stdout) or "it printed nothing"
             raise CheckFailed(step, check.name, expected, f"exit code {result.exit_code}: {said}")
         if check.stdout is not None and check.stdout not in result.stdout.decode(errors="replace"):
             raise CheckFailed(
@@ -98,6 +99,10 @@ class _Runner:
             names = self._stack.enter_context(NamesProxy(doors))
             self._scripts = ScriptRunner(self._deployment, names, self._observe)
         return self._scripts
+
+
+def _end_of(output: bytes) -> str:
+    return ending(one_line(output.strip()[-_END_BYTES:], _END_BYTES), GOT_CHARACTERS) if output.strip() else ""
 
 
 def ask_as_a_stranger(platform: Platform, deployment: Deployment, observe: Observer) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -93,11 +93,10 @@ class Lab:
         self.full = ""
         """Why the journal can't be written any further."""
         self.secrets = secrets
-        self._known = known_secrets
         self._moments = moments
-        self._shapes = tuple(shape for shapes in hooks.hook.testlab_redactors() for shape in shapes or ())
+        shapes = tuple(shape for shapes in hooks.hook.testlab_redactors() for shape in shapes or ())
         self._rules = in_order(rule for rules in hooks.hook.testlab_classifiers() for rule in rules or ())
-        self._redactor = Redactor(self._known, self._shapes)
+        self._redactor = Redactor(known_secrets, shapes)
         self._target: Target | None = None
         self._server: Server | None = None
         self._stages: Stages | None = None
@@ -112,13 +111,21 @@ class Lab:
         try:
             with self.interrupts.allowed():
                 versions = self._use(server)
-        except InfraError:
-            raise
+        except InfraError as error:
+            raise InfraError(self.mask(str(error))) from error
         except Exception as error:
             who = f"the provider {self._provider.name} or the platform {self._platform.name}"
-            raise InfraError(f"{who} failed: {type(error).__name__}: {error}") from error
+            raise InfraError(self.mask(f"{who} failed: {type(error).__name__}: {error}")) from error
         self.spoiled = ""
         return versions
+
+    def mask(self, text: str) -> str:
+        """A text without the secrets of the lab and of its entries."""
+        return self._redactor.redact_text(text)
+
+    def learn(self, values: Iterable[str]) -> None:
+        """Mask these from now on: what entries were given, whichever of them shows it."""
+        self._redactor = self._redactor.knowing(values)
 
     def _use(self, server: Server) -> Mapping[str, str]:
         if self._target is None or self._server is None or self._server.ssh != server.ssh:
@@ -188,23 +195,27 @@ class Lab:
     def _outcome(self, attempt: Attempt, state: UnitState) -> BaseException | None:
         """Decide the attempt's status; returns what pytest is to see."""
         if (why := _cannot_run(attempt.item, state)) is not None:
-            return self._skip(attempt, *why)
+            return self._skip(attempt, state, *why)
         prepare(self.target)
         try:
             failure = self._stage(attempt, state)
         except KeyboardInterrupt as interrupt:
             return self._interrupted(attempt, state, interrupt)
+        finally:
+            state.concealed |= attempt.observe.concealed
+            if state.deployment is not None:
+                state.concealed |= state.deployment.secret_values | state.deployment.app.secret_values
         if isinstance(failure, RequirementMissing):
-            state.skipped = self._redactor.redact_text(str(failure))
-            return self._skip(attempt, Status.SKIPPED, state.skipped)
+            state.skipped = self._redactor.knowing(state.concealed).redact_text(str(failure))
+            return self._skip(attempt, state, Status.SKIPPED, state.skipped)
         attempt.bundle = self._collect(attempt, state, failure)
         return self._judge(attempt, state, failure)
 
-    def _skip(self, attempt: Attempt, status: Status, reason: str) -> BaseException:
+    def _skip(self, attempt: Attempt, state: UnitState, status: Status, reason: str) -> BaseException:
         """A test that didn't run has a bundle too: why it didn't, which is all that there is to keep."""
         attempt.status, attempt.reason = status, reason
         attempt.observe.write("reason", reason + "\n")
-        attempt.bundle = self._bundle(attempt, None, self._with_own_record([], attempt), self._redactor)
+        attempt.bundle = self._bundle(attempt, None, self._with_own_record([], attempt), state)
         return skip(reason)
 
     def _interrupted(self, attempt: Attempt, state: UnitState, interrupt: KeyboardInterrupt) -> BaseException:
@@ -270,8 +281,8 @@ class Lab:
         try:
             self._stages.leave(state)
         except InfraError as error:
-            self.spoiled = str(error)
-            raise
+            self.spoiled = self._redactor.knowing(state.concealed).redact_text(str(error))
+            raise InfraError(self.spoiled) from None
 
     # --- the bundle ---------------------------------------------------------------------------------------------------
 
@@ -281,12 +292,10 @@ class Lab:
         raw = self._with_own_record(raw, attempt)
         if isinstance(failure, BuildFailed | DeadlinePassed | DeployFailed):
             raw += self._ask_the_network(raw)
-        known = deployment.secret_values | deployment.app.secret_values if deployment is not None else frozenset()
-        redactor = Redactor(self._known | known, self._shapes) if known else self._redactor
-        return self._bundle(attempt, failure, raw, redactor)
+        return self._bundle(attempt, failure, raw, state)
 
     def _bundle(
-        self, attempt: Attempt, failure: TestlabError | None, raw: Sequence[RawSection], redactor: Redactor
+        self, attempt: Attempt, failure: TestlabError | None, raw: Sequence[RawSection], state: UnitState
     ) -> Bundle:
         entry = attempt.item.entry
         return diagnose(
@@ -295,7 +304,7 @@ class Lab:
             failure=failure,
             static=entry.static is not None,
             raw=raw,
-            redactor=redactor,
+            redactor=self._redactor.knowing(state.concealed),
             rules=self._rules,
         )
 

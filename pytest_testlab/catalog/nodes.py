@@ -6,6 +6,7 @@ entry's, so an app lives exactly as long as its tests need it.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import hashlib
 import os
@@ -21,7 +22,7 @@ from pytest_testlab.catalog.read import check_place, parse_entry, read_bytes
 from pytest_testlab.catalog.scan import NameRegistry
 from pytest_testlab.catalog.secrets import SecretLookup, require_all
 from pytest_testlab.errors import CatalogError, StageFailure, TestlabError, UsageError, one_line
-from pytest_testlab.model import Entry, Stage, Suite
+from pytest_testlab.model import Entry, SecretRef, Stage, Suite
 from pytest_testlab.options import PRIORITIES, SUITES, Settings
 
 if TYPE_CHECKING:
@@ -230,6 +231,9 @@ class CatalogPlugin:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Attach what came of a test; an infrastructure fault is an error to pytest and not a failure."""
         report = yield
+        lab = item.config.stash.get(LAB, None)
+        if lab is not None and isinstance(item, EntryItem):
+            _mask(report, lab)
         if isinstance(item, EntryItem) and report.when != "call" and call.excinfo is not None:
             _shorten(report, call.excinfo.value)
         if isinstance(item, EntryItem) and report.when == "call" and item.result is not None:
@@ -239,6 +243,16 @@ class CatalogPlugin:
             if item.result["again"]:
                 report.outcome = RERUN  # type: ignore[assignment]
         return report
+
+
+def _mask(report: pytest.TestReport, lab: Lab) -> None:
+    """Whatever pytest itself took down of a test may hold secrets too: tracebacks with their locals, output, logs."""
+    if report.longrepr is not None and not isinstance(report.longrepr, tuple):
+        text = report.longreprtext
+        masked = lab.mask(text)
+        if masked != text:
+            report.longrepr = masked
+    report.sections = [(name, lab.mask(text)) for name, text in report.sections]
 
 
 def _shorten(report: pytest.TestReport, error: BaseException) -> None:
@@ -255,6 +269,16 @@ def describe(items: list[pytest.Item]) -> list[dict[str, Any]]:
 def digest(config: pytest.Config) -> str:
     """A digest of every testlab.toml that was read, in order."""
     return config.stash[_SEEN].digest.hexdigest()
+
+
+def given_secrets(items: list[pytest.Item], lookup: SecretLookup) -> set[str]:
+    """The values of all secrets that entries name and somebody gave."""
+    files = dict.fromkeys(item.parent for item in items if isinstance(item, EntryItem))
+    found = set()
+    for name in {value.name for file in files for value in file.entry.env.values() if isinstance(value, SecretRef)}:
+        with contextlib.suppress(UsageError):
+            found.add(lookup(name))
+    return found
 
 
 def missing_secrets(items: list[pytest.Item], lookup: SecretLookup) -> str:

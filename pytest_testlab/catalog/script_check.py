@@ -52,6 +52,7 @@ class ScriptRunner:
     def run(self, step: int, check: ScriptCheck, within_s: float) -> None:
         """Run it in a fresh folder of its own; raises `CheckFailed` when it doesn't exit with 0 in time."""
         file = self._deployment.app.entry.folder / check.script
+        self._observe.conceal(*self._names.secret_values)
         self._observe.write("check", f"check {step} ({check.name}), on the lab host: {check.script}\n")
         with tempfile.TemporaryDirectory(prefix="testlab-check-", ignore_cleanup_errors=True) as scratch:
             try:
@@ -59,13 +60,12 @@ class ScriptRunner:
             except (OSError, ValueError) as error:  # a shebang with an open quote or a NUL in it, too
                 got = f"it can't be started: {getattr(error, 'strerror', None) or error}"
                 raise CheckFailed(step, check.name, "exit code 0", got) from error
-        text = self._masked(output)
-        self._observe.write("check", text + b"\n" if text else b"(it printed nothing)\n")
+        self._observe.write("check", output + b"\n" if output else b"(it printed nothing)\n")
         if code is None:
-            got = f"no end within {within_s:g} s{_last_lines(text, '; it last said: ')}"
+            got = f"no end within {within_s:g} s{_last_lines(output, '; it last said: ')}"
             raise CheckFailed(step, check.name, "exit code 0", got, deadline_s=within_s)
         if code != 0:
-            raise CheckFailed(step, check.name, "exit code 0", f"exit code {code}{_last_lines(text, ': ')}")
+            raise CheckFailed(step, check.name, "exit code 0", f"exit code {code}{_last_lines(output, ': ')}")
 
     def environment(self, scratch: str) -> dict[str, str]:
         """What a script gets: the app's [env], APP_URL and the proxy that leads there; nothing of the lab's secrets."""
@@ -79,11 +79,6 @@ class ScriptRunner:
         }
         proxies = self._names.environ(self._deployment.url)
         return {"LANG": "C.UTF-8", **kept, **self._deployment.app.env, **own, **proxies}
-
-    def _masked(self, output: bytes) -> bytes:
-        for value in self._names.secret_values:
-            output = output.replace(value.encode(), b"[the proxy's password]")
-        return output
 
 
 def _command_line(file: Path) -> list[str]:

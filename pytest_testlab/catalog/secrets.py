@@ -19,6 +19,8 @@ from pytest_testlab.model import Entry, Generated, SecretRef
 PREFIX = "TESTLAB_SECRET_"
 LARGEST = 64 * 1024
 """Bytes of a secret's file."""
+LEAST = 4
+"""Characters of a secret. A shorter one stands in every second line, where masking it would tell it."""
 LETTERS = string.ascii_letters + string.digits
 SecretLookup = Callable[[str], str]
 """Name → value; raises `UsageError` that says where it was looked for."""
@@ -54,6 +56,11 @@ class SecretSource:
             )
         if not value or "\0" in value:
             raise UsageError(f'the secret "{name}" {"holds the character U+0000" if value else "is empty"}')
+        if len(value) < LEAST:
+            raise UsageError(
+                f'the secret "{name}" has fewer than {LEAST} characters and can\'t be masked in logs: make it longer, '
+                "or put it into [env] as it is, if it is no secret"
+            )
         return value
 
 

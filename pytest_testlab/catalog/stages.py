@@ -28,6 +28,8 @@ class UnitState:
     """Whether that failure was the one that the entry expects."""
     skipped: str | None = None
     """Why the entry can't run here at all."""
+    concealed: set[str] = field(default_factory=set, repr=False)
+    """What must be masked in whatever its tests show, beside what the lab knows anyway."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +57,7 @@ class Stages:
         if entry.requires:
             require(self.target, entry.requires)
         env, secret_values = resolve_env(entry, self.secrets)
+        observe.conceal(*secret_values)
         app = Application(entry=entry, nonce=new_nonce(), env=env, secret_values=secret_values)
         self.tell(secret_values)
         deployment = state.deployment = self.platform.place(self.target, app)

@@ -40,7 +40,7 @@ class Asker:
         self._last = request, answer.status, shown
         for name in ("content-type", "location"):
             if name in answer.headers:
-                self._observe.write("http", f"  {name}: {answer.headers[name][:GOT_CHARACTERS]}\n")
+                self._observe.write("http", f"  {name}: {one_line(answer.headers[name])}\n")
         rest = len(answer.body) - len(shown)
         text = shown.decode(errors="replace").rstrip("\n")
         if text:

@@ -13,7 +13,7 @@ from pytest_testlab.diagnosis.redact import Redactor
 from pytest_testlab.diagnosis.rules import TARGET
 from pytest_testlab.diagnosis.sections import NETWORK_PROBE
 from pytest_testlab.diagnosis.telling import plain
-from pytest_testlab.errors import TestlabError
+from pytest_testlab.errors import TestlabError, beginning
 from pytest_testlab.evidence import Evidence
 from pytest_testlab.model import Bundle, CollectedSection, Stage, Verdict
 from pytest_testlab.protocols import Rule
@@ -98,5 +98,8 @@ def _whole_lines(section: RawSection) -> bytes:
 
 
 def _shown(verdict: Verdict, redactor: Redactor) -> Verdict:
-    say, *lines = (redactor.redact_text(plain(line))[:_SAY] for line in (verdict.say, *verdict.lines))
+    say, *lines = (
+        beginning(redactor.redact_text(plain(redactor.redact_text(line))), _SAY)
+        for line in (verdict.say, *verdict.lines)
+    )
     return dataclasses.replace(verdict, say=say, lines=tuple(lines))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_testlab.diagnosis.script import LATE, Frame, compose, decode
-from pytest_testlab.errors import InfraError
+from pytest_testlab.errors import InfraError, beginning, ending
 from pytest_testlab.model import Section
 from pytest_testlab.protocols import Prepares, Target
 
@@ -69,7 +69,7 @@ def _from_target(
     if result.timed_out:
         return frames, f"it did not end within {deadline_s:g} s"
     if why and result.exit_code:
-        said = result.stderr[-300:].decode(errors="replace").strip()
+        said = ending(result.stderr.decode(errors="replace").strip(), 300)
         why += f" (exit code {result.exit_code}{': ' + said if said else ''})"
     return frames, why
 
@@ -119,4 +119,4 @@ def _absent(section: Section, why: str) -> RawSection:
 
 
 def _one_line(text: bytes) -> str:
-    return " ".join(text.decode(errors="replace").split())[:300]
+    return beginning(" ".join(text.decode(errors="replace").split()), 300)

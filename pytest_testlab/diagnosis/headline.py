@@ -46,7 +46,7 @@ _TOLD_BY_LOGS = (
 
 
 def _shown(line: str, mask: Callable[[str], str]) -> str:
-    line = mask(plain(line))
+    line = mask(plain(mask(line)))
     return line if len(line) <= MAX_WIDTH else line[: MAX_WIDTH - 1].rstrip() + "…"
 
 

@@ -8,6 +8,7 @@ ends are left out of the comparison, so that a value which was wrapped over line
 from __future__ import annotations
 
 import bisect
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 
@@ -26,7 +27,6 @@ _PLAIN_PART = 12
 """And this much of any other, if it is half of it or more."""
 _CUT = 4
 """This much of a face's end is recognised where a text was cut before it, of its beginning where one was cut after."""
-_SEEN_OF_CUT = 4_096
 _PROBES = 2_000
 """Places at which parts are looked for, in one text: what repeats a word of its secret for ever must not cost more."""
 _BLANKS = b" \t\r\n"
@@ -34,7 +34,7 @@ _GAP = re.compile(rb"[ \t\r\n]+")
 _WRAP = re.compile(rb"[ \t]*[\r\n]+[ \t]*")
 CUT_MARK = "…".encode()
 """Stands wherever the lab itself shortens a text."""
-_MARKS = 16
+_MARKS = 500
 _OPENING = re.compile(rb"[\] \r\n]{0,8}")
 _NEXT_LINE = 256
 
@@ -111,9 +111,7 @@ class KnownValues:
                     whole.append((start, start + len(needle)))
                     yield span
         for start, end, rest in self._parts(squeezed, hits, merged(whole)):
-            span = place.original(start, end)
-            yield span
-            yield from _rest_of_it(text, span, *rest)
+            yield from _with_the_rest(text, place.original(start, end), *rest)
 
     def _parts(
         self, squeezed: bytes, hits: Iterable[int], whole: list[Span]
@@ -142,11 +140,10 @@ class KnownValues:
 
     def _cut(self, text: bytes) -> Iterator[Span]:
         """Ends of faces where the text begins or goes on after a cut, beginnings where it ends or was cut."""
-        marks = list(_occurrences(text[-_SEEN_OF_CUT:], CUT_MARK))[-_MARKS:]
-        first = max(0, len(text) - _SEEN_OF_CUT)
-        for after in [0, *(first + mark + len(CUT_MARK) for mark in marks)]:
+        marks = list(itertools.islice(_occurrences(text, CUT_MARK), _MARKS))
+        for after in [0, *(mark + len(CUT_MARK) for mark in marks)]:
             yield from self._end_at(text, after + len(_OPENING.match(text, after)[0]) if after else 0)  # type: ignore[index]
-        for before in [*(first + mark for mark in marks), len(text)]:
+        for before in [*marks, len(text)]:
             yield from self._beginning_before(text, before)
 
     def _end_at(self, text: bytes, start: int) -> Iterator[Span]:
@@ -212,9 +209,18 @@ def _grown(text: bytes, at: int, needle: bytes, offset: int) -> Span:
     return at - before, at + after
 
 
-def _rest_of_it(text: bytes, span: Span, before: bytes, after: bytes) -> Iterator[Span]:
-    """What is missing of a part, where the line before ends with it, or in the line after."""
+def _with_the_rest(text: bytes, span: Span, before: bytes, after: bytes) -> Iterator[Span]:
+    """A part, and what is missing of it, where the line before ends with that, or in the line after.
+
+    Up to three letters beyond the end of a line are taken for an accident: `N` may be the next letter, or of "Nov".
+    """
     start, end = span
+    first, last = text.find(b"\n", start, end), text.rfind(b"\n", start, end)
+    if last >= 0 and end - last <= _CUT:
+        after, end = text[last + 1 : end] + after, last
+    if 0 <= first - start < _CUT and first < end:
+        before, start = before + text[start:first], first + 1
+    yield start, end
     line = text.rfind(b"\n", 0, start)
     if before and line > 0:
         ending = text[max(0, line - len(before)) : line].rstrip()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal, cast, get_args
 
+from pytest_testlab.errors import beginning
 from pytest_testlab.evidence import AddonProbe, Answer, Listener, NetworkProbe, ProbeFacts, ProcessState
 
 MAX_LINES = 500
@@ -59,7 +60,7 @@ def _read(number: int, line: str, gathered: _Gathered) -> None:
         _READERS.get(kind, _unknown_kind)(values, gathered)
     except (ValueError, KeyError) as error:
         why = f"no {error.args[0]}=" if isinstance(error, KeyError) else str(error)
-        gathered.missing[f"probe line {number}"] = _CONTROL.sub(" ", f"{why}: {line}")[:MAX_VALUE]
+        gathered.missing[f"probe line {number}"] = beginning(_CONTROL.sub(" ", f"{why}: {line}"), MAX_VALUE)
 
 
 def _split(line: str) -> tuple[str, dict[str, str]]:
@@ -80,7 +81,7 @@ def _split(line: str) -> tuple[str, dict[str, str]]:
 def _plain(value: str) -> str:
     if value.startswith('"'):
         value = _ESCAPE.sub(lambda match: {"n": " ", "t": " ", "r": " "}.get(match[1], match[1]), value[1:-1])
-    return _CONTROL.sub(" ", value)[:MAX_VALUE]
+    return beginning(_CONTROL.sub(" ", value), MAX_VALUE)
 
 
 def _number(values: dict[str, str], key: str) -> int | None:

@@ -28,6 +28,8 @@ class Redactor:
         self._known_strings = frozenset(known)
         self._known = KnownValues(self._known_strings)
         self._shapes = tuple(shapes)
+        self._widened: tuple[frozenset[str], Redactor] | None = None
+        """What `knowing` was last asked for: an entry's tests ask for the same again and again."""
         words = {word for shape in self._shapes for word in shape.words}
         self._roots = _roots(words)
         hints = {shape.hint.pattern for shape in self._shapes if shape.hint is not None}
@@ -36,7 +38,11 @@ class Redactor:
     def knowing(self, values: Iterable[str]) -> Redactor:
         """One that knows these values too; itself where it knows them already."""
         more = frozenset(values) - self._known_strings
-        return Redactor(self._known_strings | more, self._shapes) if more else self
+        if not more:
+            return self
+        if self._widened is None or self._widened[0] != more:
+            self._widened = more, Redactor(self._known_strings | more, self._shapes)
+        return self._widened[1]
 
     def redact(self, data: bytes) -> tuple[bytes, int]:
         """The masked text and how many spans were masked in it."""

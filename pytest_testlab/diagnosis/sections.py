@@ -54,7 +54,7 @@ echo '$ load'
 cat /proc/loadavg 2>/dev/null || uptime
 echo '$ processes by memory'
 ps {whose} -o pid,ppid,user,rss,pcpu,etime,args --sort=-rss 2>/dev/null |
-  awk 'NR <= 16 {{ print substr($0, 1, 200) }} END {{ exit !NR }}' ||
+  awk 'NR <= 16 {{ print length > 200 ? substr($0, 1, 199) "…" : $0 }} END {{ exit !NR }}' ||
   ps 2>/dev/null | head -n 40 | grep . || {{
     echo 'PID PPID UID RSS_kB NAME'
     cat /proc/[0-9]*/status 2>/dev/null | awk -v own="{own}" '

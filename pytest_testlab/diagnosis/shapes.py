@@ -86,7 +86,7 @@ BUILT_IN_SHAPES: tuple[RedactionShape, ...] = (
         _NAMED,
         _NAME,
         rf"(?:[\"'\\]{{0,4}}\s{{0,4}}(?:=>|=|:)\s{{0,4}}{_NOT_CODE}(?P<quote>\\{{0,3}}[\"'])",
-        rf"|=\s?{_NOT_CODE}(?![\"'\\])",
+        rf"|=(?!=)\s?{_NOT_CODE}(?![\"'\\])",
         rf"|\s{{0,2}}[:=]\s{{1,2}}{_NOT_CODE}(?={_DIGIT}{_LETTER}[^\s\"',;()\[\]]{{8}}))",
         r"(?P<secret>(?(quote)(?:(?!(?P=quote))[^\r\n]){4,2000}|[^\s\"',;&)}\]]{4,2000}))",
         reach=_LONGEST_NAME,

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from pytest_testlab.catalog.lab import Lab
-from pytest_testlab.catalog.nodes import LAB, EntryItem, describe, digest, missing_secrets
+from pytest_testlab.catalog.nodes import LAB, EntryItem, describe, digest, given_secrets, missing_secrets
 from pytest_testlab.distribution import private
 from pytest_testlab.distribution.watchdog import GRACE_S, Heart, stacks_file
 from pytest_testlab.distribution.wire import server_from_wire
@@ -68,6 +68,7 @@ class WorkerLoop:
         self._worker = private.interactor(session.config)
         self._sentinel = private.sentinel(session)
         session.config.stash[LAB] = self._lab
+        self._lab.learn(given_secrets(session.items, self._lab.secrets))
         private.send(self._worker, "digest", digest=digest(session.config))
         self._lab.tell_secrets = self._tell_secrets
         self._lab.interrupts.hold()

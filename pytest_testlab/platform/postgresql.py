@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 from pytest_testlab.errors import DeployFailed, RequirementMissing
 from pytest_testlab.model import Application, Deployment
 from pytest_testlab.platform.scripting import FAILED, LACKING, compose, execute, reason
-from pytest_testlab.protocols import Target
+from pytest_testlab.protocols import Observer, Target
 
 NAME = "postgresql"
 TIMEOUT_S = 60.0
@@ -35,13 +35,15 @@ def new_account(app: Application, port: int) -> Account:
     return Account(database=f"{app.name.replace('-', '_')}_{app.nonce}", password=secrets.token_hex(16), port=port)
 
 
-def create(target: Target, variables: dict[str, str], account: Account) -> None:
+def create(target: Target, variables: dict[str, str], account: Account, observe: Observer) -> None:
     """Make the account, and the cluster where there is none yet.
 
     Raises `RequirementMissing` where PostgreSQL isn't installed, `DeployFailed` when it can't be had otherwise.
     """
+    admin_password = secrets.token_hex(16)
+    observe.conceal(admin_password, account.password)
     values = variables | {
-        "admin_password": secrets.token_hex(16),
+        "admin_password": admin_password,
         "addon_port": str(account.port),
         "database": account.database,
         "password": account.password,

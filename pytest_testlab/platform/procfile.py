@@ -127,7 +127,7 @@ class ProcfilePlatform:
                 password=deployment.data["password"],
                 port=self._layout(target).addon_port,
             )
-            postgresql.create(target, variables, account)
+            postgresql.create(target, variables, account, observe)
             observe.write("deploy", f"addon postgresql: database {account.database}\n")
 
     def _upload(self, target: Target, deployment: Deployment) -> None:

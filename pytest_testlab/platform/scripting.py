@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 
-from pytest_testlab.errors import InfraError
+from pytest_testlab.errors import InfraError, ending
 from pytest_testlab.model import CommandResult
 from pytest_testlab.protocols import Target
 
@@ -47,7 +47,7 @@ def execute(target: Target, script: str, *, timeout_s: float, doing: str) -> Com
 
 def reason(result: CommandResult) -> str:
     """What a script said on standard error, as one line of at most 500 characters."""
-    return " ".join(result.stderr.decode(errors="replace").split())[-500:] or "no reason given"
+    return ending(" ".join(result.stderr.decode(errors="replace").split()), 500) or "no reason given"
 
 
 def facts(result: CommandResult) -> dict[str, str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pluggy
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from pytest_testlab.catalog.lab import Lab
 from pytest_testlab.catalog.secrets import SecretSource
 from pytest_testlab.moments import Moments
-from pytest_testlab.options import Settings
+from pytest_testlab.options import OPTIONS, Settings
 from pytest_testlab.plugins import offers, pick, plugin_manager
 from pytest_testlab.recording.journal import Journal
 
@@ -34,6 +35,7 @@ def wire(
     worker: str,
     secrets: Mapping[str, str],
     clock: float,
+    hidden: Iterable[str],
 ) -> dict[str, Any]:
     """What a worker is told when it starts, as builtins. Secrets travel in memory only."""
     return {
@@ -45,6 +47,7 @@ def wire(
         "worker": worker,
         "secrets": dict(secrets),
         "clock": clock,
+        "hidden": list(hidden),
     }
 
 
@@ -59,6 +62,24 @@ def secret_source(settings: Settings, secrets: Mapping[str, str]) -> SecretSourc
     return SecretSource(environ=secrets, folder=None if settings.secrets_dir is None else Path(settings.secrets_dir))
 
 
+def hidden_values(settings: Settings) -> list[str]:
+    """The lab's own secrets, which no worker uses, and each must mask: of the store's URL only the password is one."""
+    hidden: list[str] = []
+    for option in OPTIONS:
+        value = getattr(settings, option.name) if option.secret else None
+        if value:
+            hidden += _passwords(value) if "://" in value else [value]
+    return hidden
+
+
+def _passwords(url: str) -> list[str]:
+    try:
+        parts = urlsplit(url)
+        return [unquote(word) for word in (parts.password, *parse_qs(parts.query).get("password", ())) if word]
+    except ValueError:
+        return [url]
+
+
 def make_lab(
     hooks: pluggy.PluginManager,
     settings: Settings,
@@ -70,6 +91,7 @@ def make_lab(
     worker: str,
     secrets: Mapping[str, str],
     clock: float,
+    hidden: Iterable[str],
 ) -> Lab:
     """A lab with a segment of its own in the run's journal. `clock` is the base of the run's moments."""
     return Lab(
@@ -79,6 +101,6 @@ def make_lab(
         hooks=hooks,
         journal=Journal(Path(folder), worker),
         secrets=secret_source(settings, secrets),
-        known_secrets=frozenset(secrets.values()),
+        known_secrets=frozenset((*secrets.values(), *hidden)),
         moments=Moments(clock),
     )

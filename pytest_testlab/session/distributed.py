@@ -19,7 +19,7 @@ from pytest_testlab.options import Settings
 from pytest_testlab.planning.units import longest_first
 from pytest_testlab.pool.pool import Slot
 from pytest_testlab.recording import events
-from pytest_testlab.session.assemble import wire
+from pytest_testlab.session.assemble import hidden_values, wire
 from pytest_testlab.session.controller import READY_WITHIN_S, Controller
 from pytest_testlab.session.rescue import report_of, rescue
 
@@ -64,6 +64,7 @@ class Distributed(Controller):
             worker=node.gateway.id,
             secrets=self.secrets,
             clock=self.run.moments.base,
+            hidden=hidden_values(self.settings),
         )
         self._slots[node] = slot
         private.hear(node)

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from pytest_testlab.catalog.lab import Lab
-from pytest_testlab.catalog.nodes import LAB, EntryItem, describe, missing_secrets
+from pytest_testlab.catalog.nodes import LAB, EntryItem, describe, given_secrets, missing_secrets
 from pytest_testlab.distribution import private
 from pytest_testlab.errors import InfraError
-from pytest_testlab.session.assemble import make_lab, secret_source
+from pytest_testlab.session.assemble import hidden_values, make_lab, secret_source
 from pytest_testlab.session.controller import EXIT_NOT_BLANK, READY_WITHIN_S, Controller
 
 
@@ -41,7 +41,9 @@ class Local(Controller):
             worker="worker-0",
             secrets=self.secrets,
             clock=self.run.moments.base,
+            hidden=hidden_values(self.settings),
         )
+        self.lab.learn(given_secrets(session.items, self.lab.secrets))
         self.lab.before_unit = self._before_unit
         self.lab.interrupts = self.interrupts
         self.interrupts.hold()

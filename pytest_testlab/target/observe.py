@@ -40,6 +40,8 @@ class Observations:
     def __init__(self) -> None:
         self.phases: dict[str, float] = {}
         """Phase → seconds; those of one name add up."""
+        self.concealed: set[str] = set()
+        """What must be masked."""
         self._transcripts: dict[str, _Transcript] = {}
         self._lock = threading.Lock()
 
@@ -60,6 +62,11 @@ class Observations:
             if section not in self._transcripts and len(self._transcripts) >= MAX_SECTIONS:
                 raise ValueError(f"an attempt has at most {MAX_SECTIONS} transcripts; {section!r} is one too many")
             self._transcripts.setdefault(section, _Transcript()).add(data)
+
+    def conceal(self, *values: str) -> None:
+        """Have these masked wherever they turn up."""
+        with self._lock:
+            self.concealed.update(values)
 
     def sections(self) -> list[Section]:
         """The transcripts as sections of a bundle, in the order in which they began."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import asyncssh
 
-from pytest_testlab.errors import InfraError
+from pytest_testlab.errors import InfraError, ending
 from pytest_testlab.model import CommandResult, Server, SshAddress
 from pytest_testlab.target import commands
 from pytest_testlab.target.archive import pack
@@ -87,7 +87,7 @@ class SshTarget:
         finally:
             wait_for(_finish_upload(channel, session, deadline), timeout_s + 10)
         if session.exit_code != 0 or broke is not None:
-            say = bytes(session.stderr).decode(errors="replace").strip()[-300:]
+            say = ending(bytes(session.stderr).decode(errors="replace").strip(), 300)
             say = say or str(broke or f"exit code {session.exit_code}")
             raise InfraError(f"{self._where}: the upload of {folder} to {destination} failed: {say}") from broke
 
@@ -192,7 +192,7 @@ class SshTarget:
         finally:
             channel.abort()
         if not done or session.exit_code != 0:
-            say = bytes(session.stderr).decode(errors="replace").strip()[-300:]
+            say = ending(bytes(session.stderr).decode(errors="replace").strip(), 300)
             raise InfraError(f"{self._where}: a command could not be killed after its deadline: {say}")
 
     async def _send(self, channel: SshChannel, session: Session, chunk: bytes, deadline: float) -> None:

@@ -90,13 +90,21 @@ def test_all_missing_secrets_are_told_at_once() -> None:
         entry("a", X=SecretRef(name="one"), Y=SecretRef(name="two"), Z=Generated(length=8), P="plain"),
         entry("b", X=SecretRef(name="one"), Y=SecretRef(name="three")),
     ]
-    source = SecretSource(environ={"TESTLAB_SECRET_TWO": "2"})
+    source = SecretSource(environ={"TESTLAB_SECRET_TWO": "2222"})
     with pytest.raises(UsageError) as caught:
         require_all(entries, source)
     lines = str(caught.value).splitlines()
     assert [line.split(" is missing")[0] for line in lines] == ['a: X: the secret "one"', 'b: Y: the secret "three"']
-    full = SecretSource(environ={"TESTLAB_SECRET_TWO": "2", "TESTLAB_SECRET_ONE": "1", "TESTLAB_SECRET_THREE": "3"})
-    assert require_all(entries, full) == {"one": "1", "two": "2", "three": "3"}
+    given = {"one": "1111", "two": "2222", "three": "3333"}
+    full = SecretSource(environ={f"TESTLAB_SECRET_{name.upper()}": value for name, value in given.items()})
+    assert require_all(entries, full) == given
+
+
+def test_a_secret_too_short_to_be_masked_is_refused() -> None:
+    """Three letters stand in every second line: the run is refused before they can be shown anywhere."""
+    source = SecretSource(environ={"TESTLAB_SECRET_PIN": "417"})
+    with pytest.raises(UsageError, match=r'^the secret "pin" has fewer than 4 characters and can.t be masked in logs'):
+        source("pin")
 
 
 def test_secrets_are_not_shown() -> None:

@@ -2,7 +2,8 @@
 # bounded. Prints `exit=CODE`. Doesn't wait for what the command left running in the background.
 tl_pipe=$tl_state/build.$$
 mkfifo "$tl_pipe" || tl_fail "can't make a pipe below $tl_state"
-printf '$ %s\n' "$tl_command" >>"$tl_logs/build.log"
+[ -e "$tl_logs/build.log" ] || [ -L "$tl_logs/build.log" ] || : >"$tl_logs/build.log"
+tl_append "$tl_logs/build.log" "$ $tl_command"
 tl_bounded_log "$tl_logs/build.log" <"$tl_pipe" >/dev/null 2>&1 &
 tl_logger=$!
 (
@@ -18,5 +19,5 @@ while kill -0 "$tl_logger" 2>/dev/null && [ "$tl_tries" -lt 25 ]; do
     tl_tries=$((tl_tries + 1))
     sleep 0.02
 done
-printf '[exit code %s]\n' "$tl_code" >>"$tl_logs/build.log"
+tl_append "$tl_logs/build.log" "[exit code $tl_code]"
 printf 'exit=%s\n' "$tl_code"

@@ -13,7 +13,16 @@ tl_lacks() {
 }
 
 tl_log() {
-    printf '%s %s\n' "$(date -u +%H:%M:%S)" "$*" >>"$tl_logs/deploy.log"
+    tl_append "$tl_logs/deploy.log" "$(date -u +%H:%M:%S) $*"
+}
+
+# Add a line to a log. The folder is the app's to write into: a link, a pipe or a device that it put in a log's place is
+# neither followed nor waited for, and a line that can't be written is no failure.
+tl_append() {
+    if [ -f "$1" ] && [ ! -L "$1" ]; then
+        printf '%s\n' "$2" >>"$1"
+    fi 2>/dev/null
+    return 0
 }
 
 # Write a state file so that no reader ever sees half of it.

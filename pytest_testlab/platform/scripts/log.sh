@@ -2,7 +2,8 @@
 #
 # dd writes each read at once, so that a crash loses nothing; a read counts as a block, however short it was.
 tl_bounded_log() {
-    while :; do
+    # a link, a pipe or a device that the app put in its log's place is neither followed nor waited for
+    while [ ! -L "$1" ] && { [ -f "$1" ] || [ ! -e "$1" ]; }; do
         tl_read_blocks=$(LC_ALL=C dd bs=65536 count=64 2>&1 >>"$1" | sed -n 's/^\([0-9]*\)+\([0-9]*\) records in$/\1+\2/p')
         [ "$((${tl_read_blocks:-0}))" -eq 64 ] || break
         [ "$(wc -c <"$1")" -lt 6291456 ] || mv -f "$1" "$1.1"

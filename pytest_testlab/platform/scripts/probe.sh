@@ -4,7 +4,7 @@ tl_tmp=$(mktemp -d) || absent "no temporary folder can be made on the target"
 trap 'rm -rf "$tl_tmp"' EXIT
 
 tl_quoted() {
-    printf '"%s"' "$(printf '%s' "$1" | tr '\000-\037' ' ' | cut -c 1-300 | sed 's/[\\"]/\\&/g')"
+    printf '"%s"' "$(printf '%s' "$1" | tr '\000-\037' ' ' | cut -c 1-400 | sed 's/[\\"]/\\&/g')"
 }
 
 # The front door and the app's own PORT needn't be looked for, so they are asked while the rest is.

@@ -16,6 +16,12 @@ fi
 if [ -n "$tl_static" ] && [ ! -d "$tl_home/app/$tl_static" ]; then
     tl_fail "start: the folder $tl_static, which is to be served, isn't there after the build"
 fi
+for tl_file in "$tl_logs"/nginx-error.log "$tl_logs"/nginx-access.log; do
+    # a build may have put a pipe there, on which nginx would wait for ever
+    if [ -L "$tl_file" ] || { [ -e "$tl_file" ] && [ ! -f "$tl_file" ]; }; then
+        rm -rf "$tl_file"
+    fi
+done
 printf '%s\n' "$tl_vhost" >"$tl_vhost_file" || tl_fail "front door: can't write $tl_vhost_file"
 (tl_reload "$tl_host" known) 2>"$tl_state/said" || {
     rm -f "$tl_vhost_file"
