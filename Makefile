@@ -46,7 +46,7 @@ e2e: $(STAMP) ## what needs root, or changes the host
 	$(BIN)/python -m pytest tests/c_e2e
 
 bench: $(STAMP) ## the promises with a number
-	@for script in schedule overhead collect bundle record; do $(BIN)/python benchmarks/$$script.py || failed=1; done; exit $${failed:-0}
+	@for script in schedule overhead collect bundle record redact; do $(BIN)/python benchmarks/$$script.py || failed=1; done; exit $${failed:-0}
 
 drill: tools $(STAMP) ## kill and break what can be, hundreds of times; SEED=N plays a former drill again
 	PYTHONPATH=tests/support $(BIN)/python -m drill $(if $(SEED),--seed $(SEED)) $(DRILL)

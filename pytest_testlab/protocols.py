@@ -210,6 +210,8 @@ class RedactionShape:
     """In place of words: what every match holds. Quick only if it begins with one literal, rare letter."""
     reach: int | None = None
     """How many bytes before its word or hint a match begins at most; None = anywhere on the line."""
+    near: re.Pattern[bytes] | None = None
+    """What must stand where a word does, in lower case, or the line isn't looked at: a quick look before a slow one."""
     pattern: re.Pattern[bytes]
     """Its group `secret` is what gets masked."""
 

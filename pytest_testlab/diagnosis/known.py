@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from pytest_testlab.diagnosis.faces import Face, parts
-from pytest_testlab.diagnosis.unescape import unescaped
+from pytest_testlab.diagnosis.unescape import Escapes
 
 Span = tuple[int, int]
 WORD = 8
@@ -43,7 +43,9 @@ class KnownValues:
     """The values to look for, in all their faces."""
 
     def __init__(self, values: Iterable[str]) -> None:
+        values = list(values)
         faces, self._alone = parts(values)
+        self._escapes = Escapes(value.encode("utf-8", "surrogateescape") for value in values)
         self._needles: list[bytes] = []
         self._encoded: list[bool] = []
         self._lined: list[bool] = []
@@ -76,15 +78,15 @@ class KnownValues:
             index = by_needle[needle]
             self._encoded[index] &= face.encoded
             self._lined[index] |= b"\n" in face.text
-            self._wanted[index].add(_even(face.text))
+            self._wanted[index].add(_even(face.text).strip(_BLANKS))
 
     def spans(self, text: bytes) -> Iterator[Span]:
         """Where values stand, as they are, wrapped, cut, or under one or two layers of escapes; may overlap."""
         yield from self._cut(text)
         yield from self._plain(text)
-        for once in unescaped(text):
+        for once in self._escapes.undone(text):
             yield from (once.origin(*span) for span in self._plain(once.text))
-            for twice in unescaped(once.text):
+            for twice in self._escapes.undone(once.text):
                 yield from (once.origin(*twice.origin(*span)) for span in self._plain(twice.text))
 
     def _plain(self, text: bytes) -> Iterator[Span]:

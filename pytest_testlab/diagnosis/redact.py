@@ -84,11 +84,23 @@ class _Searched:
             if shape.hint is not None:
                 self._where[key] += self._hinted(shape.hint)
         lines = self._where[key]
+        if shape.near is not None:
+            lines = [line for line in lines if self._is_near(shape.near, shape.words, line)]
         if shape.reach is not None:
             return merged((max(start, at - shape.reach), end) for start, end, at in lines)
         if shape.pattern.flags & re.DOTALL:
             return merged((max(0, start - _BLOCK), end + _BLOCK) for start, end, _ in lines)
         return list(dict.fromkeys((start, end) for start, end, _ in lines))
+
+    def _is_near(self, near: re.Pattern[bytes], words: tuple[bytes, ...], line: _Line) -> bool:
+        _, end, first = line
+        for word in words:
+            at = self._lower.find(word, first, end)
+            while at >= 0:
+                if near.match(self._lower, at, end):
+                    return True
+                at = self._lower.find(word, at + 1, end)
+        return False
 
     def _lines_of(self, word: bytes) -> list[_Line]:
         if word not in self._lines:

@@ -11,11 +11,14 @@ import re
 from pytest_testlab.protocols import RedactionShape
 
 
-def _shape(name: str, words: str, *pattern: str, flags: int = 0, reach: int | None = None) -> RedactionShape:
+def _shape(
+    name: str, words: str, *pattern: str, flags: int = 0, reach: int | None = None, near: str | None = None
+) -> RedactionShape:
     return RedactionShape(
         name=name,
         words=tuple(word.encode() for word in words.split("|")),
         reach=reach,
+        near=None if near is None else re.compile(near.encode()),
         pattern=re.compile("".join(pattern).encode(), flags),
     )
 
@@ -90,6 +93,7 @@ BUILT_IN_SHAPES: tuple[RedactionShape, ...] = (
         rf"|\s{{0,2}}[:=]\s{{1,2}}{_NOT_CODE}(?={_DIGIT}{_LETTER}[^\s\"',;()\[\]]{{8}}))",
         r"(?P<secret>(?(quote)(?:(?!(?P=quote))[^\r\n]){4,2000}|[^\s\"',;&)}\]]{4,2000}))",
         reach=_LONGEST_NAME,
+        near=r"[a-z0-9_-]{3,32}[\"'\\]{0,4}\s{0,4}[:=]",
     ),
     _shape(
         "assignment-yaml",

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import bisect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-_BY_LETTER = {
-    b"\\": re.compile(
-        rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|[\"'\\/bfnrt])"
-    ),
-    b"%": re.compile(rb"%[0-9a-fA-F]{2}"),
-    b"&": re.compile(rb"&(?:#[0-9]{2,7}|#[xX][0-9a-fA-F]{2,6}|amp|lt|gt|quot|apos);"),
-}
-_ESCAPE = re.compile(b"|".join(pattern.pattern for pattern in _BY_LETTER.values()))
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|[\"'\\/bfnrt])"
+    rb"|%[0-9a-fA-F]{2}"
+    rb"|&(?:#[0-9]{2,7}|#[xX][0-9a-fA-F]{2,6}|amp|lt|gt|quot|apos);"
+)
 _ONE_LETTER = {ord(b"b"): b"\b", ord(b"f"): b"\f", ord(b"n"): b"\n", ord(b"r"): b"\r", ord(b"t"): b"\t"}
 _NAMED = {b"&amp;": b"&", b"&lt;": b"<", b"&gt;": b">", b"&quot;": b'"', b"&apos;": b"'"}
 _LARGEST_CHARACTER = 0x10FFFF
@@ -50,29 +47,56 @@ class Unescaped:
         return self.origins[index][1] + position - self.ends[index] + last
 
 
-def unescaped(text: bytes) -> Iterator[Unescaped]:
-    """Each run of lines that hold escapes."""
-    begin = end = -1
-    for first in sorted(_escapes(text)):
-        if first < end:
-            continue
-        start = text.rfind(b"\n", 0, first) + 1
-        if start > end + 1 and end >= 0:
+class Escapes:
+    """Which escapes are worth undoing: those that may stand for a letter of the values that are looked for."""
+
+    def __init__(self, values: Iterable[bytes]) -> None:
+        """Blanks and line ends are not among them: what is looked for has faces of its own with those."""
+        letters = {letter for value in values for letter in value} - set(b" \t\r\n")
+        pairs = _pairs(letters)
+        own = b"".join(re.escape(bytes((letter,))) for letter in b"\"'/\\" if letter in letters)
+        named = [name for name, plain in _NAMED.items() if plain[0] in letters]
+        self._by_letter = {
+            b"\\": re.compile(
+                rb"\\(?:\\(?=u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2})|u(?:00(?:%s)|(?!00)[0-9a-fA-F]{4})|x(?:%s)%s)"
+                % (pairs, pairs, b"|[" + own + b"]" if own else b"")
+            ),
+            b"%": re.compile(rb"%%(?:25[0-9a-fA-F]{2}|%s)" % pairs),
+            b"&": re.compile(b"|".join([rb"&#(?:[0-9]{2,7}|[xX][0-9a-fA-F]{2,6});", rb"&amp;(?=#)", *named])),
+        }
+
+    def undone(self, text: bytes) -> Iterator[Unescaped]:
+        """Each run of lines that hold such escapes, with all of its escapes undone."""
+        begin = end = -1
+        for first in sorted(self._places(text)):
+            if first < end:
+                continue
+            start = text.rfind(b"\n", 0, first) + 1
+            if start > end + 1 and end >= 0:
+                yield _undone(text, begin, end)
+                begin = start
+            elif begin < 0:
+                begin = start
+            end = text.find(b"\n", first)
+            end = len(text) if end < 0 else end
+        if end >= 0:
             yield _undone(text, begin, end)
-            begin = start
-        elif begin < 0:
-            begin = start
-        end = text.find(b"\n", first)
-        end = len(text) if end < 0 else end
-    if end >= 0:
-        yield _undone(text, begin, end)
+
+    def _places(self, text: bytes) -> Iterator[int]:
+        """Where they begin; by their first letters one by one, as none of them is the rule and is seen at once."""
+        for letter, pattern in self._by_letter.items():
+            if letter in text:
+                yield from (match.start() for match in pattern.finditer(text))
 
 
-def _escapes(text: bytes) -> Iterator[int]:
-    """Where escapes begin; by their first letters one by one, as none of them is the rule and is seen at once."""
-    for letter, pattern in _BY_LETTER.items():
-        if letter in text:
-            yield from (match.start() for match in pattern.finditer(text))
+def _pairs(letters: Iterable[int]) -> bytes:
+    """A pattern for the two hexadecimal digits of any of these bytes."""
+    lows: dict[int, str] = {}
+    for letter in letters:
+        high, low = divmod(letter, 16)
+        lows[high] = lows.get(high, "") + f"{low:x}{low:X}"
+    found = [f"[{high:x}{high:X}][{low}]" for high, low in sorted(lows.items())]
+    return "|".join(found).encode() or b"(?!)"
 
 
 def _undone(text: bytes, begin: int, end: int) -> Unescaped:

@@ -47,7 +47,7 @@ class Distributed(Controller):
         self._watchdog = Watchdog(lambda node, why: self.post(kind="condemned", node=node, why=why))
         self._condemned: dict[Any, str] = {}
         self._stop_by: float | None = None
-        self._to_mask = set(secrets.values())
+        self._to_mask = {*secrets.values(), *hidden_values(settings)}
         """Also what workers told of their apps, in memory only: a dead worker can't mask its bundle itself."""
 
     # --- workers ------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ _WORDS = """
 the app server worker request connection cache table migration schema index session user page item order
 report folder value config frame timeout handler queue job module package version build layer image router
 plugin task widget stream buffer loader parser writer reader filter header footer column thread signal
-socket kernel volume token key secret password
+socket kernel volume
 """
 WORDS = _WORDS.split()
 Writer = Callable[[random.Random, int], str]
@@ -103,6 +103,9 @@ def traceback(rng: random.Random, n: int) -> str:
     )
 
 
+SPEAKING = {"tokens_used": 712, "token_type": "bearer", "password_changed_at": None, "key": "user-7"}
+
+
 def structured(rng: random.Random, n: int) -> str:
     """JSON, a line each."""
     return json.dumps(
@@ -112,10 +115,9 @@ def structured(rng: random.Random, n: int) -> str:
             "request_id": str(uuid.UUID(int=rng.getrandbits(128))),
             "trace": _hex(rng, 32),
             "msg": f'{rng.choice(WORDS)} "{rng.choice(WORDS)}" {rng.choice(WORDS)}\n\t{rng.choice(WORDS)}',
-            "tokens_used": n % 4000,
-            "token_type": "bearer",
-            "password_changed_at": None,
-            "key": _name(rng),
+            "took_ms": n % 4000,
+            "item": _name(rng),
+            **(SPEAKING if n % 8 == 0 else {}),
         }
     )
 
@@ -169,7 +171,7 @@ def prose(rng: random.Random, n: int) -> str:
 WRITERS: dict[str, Writer] = {
     writer.__name__: writer for writer in (journal, access, pip, npm, traceback, structured, sql, docker, images, prose)
 }
-SHARES = {"journal": 3, "access": 5, "structured": 3, "images": 1, "prose": 1}
+SHARES = {"journal": 4, "access": 6, "structured": 3, "traceback": 1, "images": 1, "prose": 1}
 """How many times a kind comes up for once that the others do, in a text of all kinds."""
 
 
