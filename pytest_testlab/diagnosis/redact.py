@@ -78,14 +78,15 @@ class _Searched:
 
     def where(self, shape: RedactionShape) -> list[Span]:
         """The stretches in which a shape's pattern is to be searched for."""
-        key = shape.words, shape.hint
+        key = shape.words, shape.hint, shape.near
         if key not in self._where:
-            self._where[key] = sorted({line for word in shape.words for line in self._lines_of(word)})
+            lines = sorted({line for word in shape.words for line in self._lines_of(word)})
+            if shape.near is not None:
+                lines = [line for line in lines if self._is_near(shape.near, shape.words, line)]
             if shape.hint is not None:
-                self._where[key] += self._hinted(shape.hint)
+                lines += self._hinted(shape.hint)
+            self._where[key] = lines
         lines = self._where[key]
-        if shape.near is not None:
-            lines = [line for line in lines if self._is_near(shape.near, shape.words, line)]
         if shape.reach is not None:
             return merged((max(start, at - shape.reach), end) for start, end, at in lines)
         if shape.pattern.flags & re.DOTALL:

@@ -24,6 +24,7 @@ def _shape(
 
 
 _NAMED = "pass|secr|token|key"
+_ASSIGNED = r"[a-z0-9_-]{3,32}[\"'\\]{0,4}\s{0,4}[:=]"
 _LONGEST_NAME = 16
 # It begins with a set of letters, and not with alternatives, because that makes the search several times faster.
 _NAME = (
@@ -93,12 +94,13 @@ BUILT_IN_SHAPES: tuple[RedactionShape, ...] = (
         rf"|\s{{0,2}}[:=]\s{{1,2}}{_NOT_CODE}(?={_DIGIT}{_LETTER}[^\s\"',;()\[\]]{{8}}))",
         r"(?P<secret>(?(quote)(?:(?!(?P=quote))[^\r\n]){4,2000}|[^\s\"',;&)}\]]{4,2000}))",
         reach=_LONGEST_NAME,
-        near=r"[a-z0-9_-]{3,32}[\"'\\]{0,4}\s{0,4}[:=]",
+        near=_ASSIGNED,
     ),
     _shape(
         "assignment-yaml",
-        "word:|secret:|token:|key:|pass:",
+        _NAMED,
         rf"(?m)^[\s-]{{0,40}}[\w.-]{{0,80}}?{_NAME}:\s{{1,4}}{_NOT_CODE}(?P<secret>[^\s\"',;]{{6,2000}})\s{{0,4}}$",
+        near=_ASSIGNED,
     ),
     RedactionShape(
         name="after-underscore",  # GitHub, Stripe, npm, DigitalOcean
