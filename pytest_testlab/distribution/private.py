@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from typing import Any
@@ -70,6 +71,22 @@ def kill(node: Any, number: signal.Signals = signal.SIGKILL) -> None:
     process = node.gateway._io.popen
     if process.poll() is None:
         os.kill(process.pid, number)
+
+
+def ended_in_order(node: Any) -> bool:
+    """Whether a worker that is gone had finished its session."""
+    return hasattr(node, "workeroutput")
+
+
+def how_it_ended(node: Any) -> str:
+    """In words, how a worker's process ended; waits a moment for it, since its line ends first."""
+    try:
+        code = node.gateway._io.popen.wait(timeout=2)
+    except subprocess.TimeoutExpired:
+        return "its line broke"
+    if code >= 0:
+        return f"exit code {code}"
+    return f"killed by {signal.Signals(-code).name}" if -code in set(signal.Signals) else f"killed by signal {-code}"
 
 
 def is_stopped(node: Any) -> bool:

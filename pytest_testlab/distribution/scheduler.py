@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pytest_testlab.catalog.lab import TRIES
+from pytest_testlab.distribution import private
 from pytest_testlab.distribution.wire import server_to_wire
 from pytest_testlab.planning.units import Unit
 from pytest_testlab.pool.pool import Pool, Slot, SlotState
@@ -165,7 +166,11 @@ class PullScheduler:
     def remove_node(self, node: Any) -> str | None:
         """A worker is gone; returns the test that it was running and didn't get through."""
         worker = self._workers.pop(node)
-        crashed = self._crashed(worker) if worker.running else None
+        crashed = None
+        if worker.running and private.ended_in_order(node):
+            self._take_back(worker, again=False)  # it was told to end before it had begun
+        elif worker.running:
+            crashed = self._crashed(worker)
         if not worker.retired and worker.slot.state is SlotState.READY:
             self._pool.busy(worker.slot)
         self._end_if_nobody_is_left()
@@ -218,6 +223,15 @@ class PullScheduler:
             self._take_back(worker, again=again)
         worker.units = []
         worker.used = spoiled or self._pool.provider.blank_between_units
+        self.schedule()
+
+    def hand_back(self, node: Any) -> None:
+        """A worker was told to stop, and keeps what it had found; what it ran is tried again elsewhere."""
+        worker = self._workers[node]
+        worker.retired = True
+        if worker.running:
+            self._take_back(worker, again=True)
+        worker.units = []
         self.schedule()
 
     def interrupt(self) -> None:

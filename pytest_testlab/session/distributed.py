@@ -149,8 +149,11 @@ class Distributed(Controller):
         self._condemned[node] = why
 
     def _on_interrupted(self, node: Any = None) -> None:
-        """Somebody asked this process, or a worker, to stop: end in order."""
-        if self._stop_by is None:
+        """Somebody asked this process to stop: end in order. A worker that alone was asked costs its target only."""
+        if node is not None and not self.interrupts.asked:
+            self.scheduler.hand_back(node)
+            self.run.pool.lose(self.run.pool.slots[self._slots[node]], "its worker was told to stop by a signal")
+        elif self._stop_by is None:
             self.interrupts.asked = True
             self._stop_by = time.monotonic() + STOP_WITHIN_S
             self.scheduler.interrupt()
@@ -237,7 +240,8 @@ class Distributed(Controller):
         """A worker died while it ran a test: that is the lab's fault and not the app's."""
         node: Any = report.node
         why = self._condemned.get(node)
-        say = f"infra: {why}; it was killed" if why else f"infra: the worker that ran it died ({crashitem})"
+        ended = private.how_it_ended(node)
+        say = f"infra: {why}; it was killed" if why else f"infra: the worker that ran it died: {ended}"
         event = rescue(
             self.run,
             self.run.pool.slots[node.workerinput["testlab"]["slot"]],

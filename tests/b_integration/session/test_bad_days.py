@@ -113,12 +113,40 @@ def test_a_worker_that_dies_is_an_error_and_its_test_is_tried_again(lab: LabSess
     test = f"alpha/testlab.toml::{stage}"
     first, second = lab.attempt(test, 1), lab.attempt(test, 2)
     assert (first.result.status, first.result.failure_class) == ("error", "infra")
-    assert first.result.headline[0].startswith("infra: the worker that ran it died")
+    assert first.result.headline[0] == "infra: the worker that ran it died: killed by SIGKILL"
     assert second.result.status == "flaky"
     assert second.result.slot != first.result.slot
     assert b"the worker that ran it died" in (lab.section(test, 1, "lab") or b"")
     assert {section.name for section in first.sections} >= {"lab", "app", "console", "journald"}
     result.stdout.fnmatch_lines(["*to be tried again; infra: the worker that ran it died*"])
+
+
+def test_a_worker_that_alone_is_told_to_stop_costs_its_target_only(lab: LabSession) -> None:
+    """A machine short of memory sends SIGTERM to one process: its test keeps its bundle and is tried elsewhere."""
+    for name in ("alpha", "beta", "gamma"):
+        lab.entry(name, '[run]\ncommand = "sleep 1"\n')
+    lab.conftest(
+        """
+        import os, signal
+        from pathlib import Path
+        import pytest
+
+        @pytest.hookimpl(wrapper=True)
+        def pytest_runtest_call(item):
+            told = Path(item.config.rootpath, "told")
+            if item.nodeid == "alpha/testlab.toml::install" and not told.exists():
+                told.touch()
+                os.kill(os.getpid(), signal.SIGTERM)
+            return (yield)
+        """
+    )
+    result = lab.run(pool=2)
+    assert result.ret == 0
+    assert lab.latest().state == "finished"
+    assert (lab.attempt(INSTALL, 1).reason or "").startswith("interrupted after")
+    assert lab.results()[INSTALL].status == "flaky"
+    assert lab.statuses()["gamma::install"] == "passed"
+    result.stdout.fnmatch_lines(["*out of the run: its worker was told to stop by a signal*"])
 
 
 def test_a_test_that_kills_its_worker_twice_is_an_error(lab: LabSession) -> None:
@@ -306,8 +334,10 @@ STRUCK = """
         if item.nodeid == "alpha/testlab.toml::check" and not struck.exists():
             port = item.config.stash[LAB].target.server.ssh.port
             for process in psutil.process_iter(["cmdline"]):
-                if "testlab_local.sshd" in (process.info["cmdline"] or ()):
-                    if port in [line.laddr.port for line in process.net_connections() if line.status == "LISTEN"]:
+                if "testlab_local.guard" in (process.info["cmdline"] or ()):
+                    # The SSH server is the guard's child; both hold the socket.
+                    ports = [line.laddr.port for line in process.net_connections() if line.status == "LISTEN"]
+                    if port in ports and "testlab_local.guard" in process.parent().cmdline():
                         struck.touch()
                         os.kill(process.pid, signal.{signal})
         return (yield)
