@@ -5,6 +5,7 @@ tests/b_integration/test_xdist_canary.py says which of them a new release took a
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -59,6 +60,12 @@ def hear(node: Any) -> None:
             original(eventcall)
 
     node.process_from_remote = process
+
+
+def command(node: Any, name: str, **kwargs: Any) -> None:
+    """Send a worker a command. One that has just died gets none: xdist hears of its end in its own time."""
+    with contextlib.suppress(OSError):
+        node.sendcommand(name, **kwargs)
 
 
 def silent_s(node: Any) -> float:

@@ -238,7 +238,7 @@ class PullScheduler:
         """Have every worker end what it does, and give out nothing more."""
         self._ended = True
         for worker in self._workers.values():
-            worker.node.sendcommand("testlab_stop")
+            private.command(worker.node, "testlab_stop")
 
     def tick(self) -> None:
         """Some time has passed; give out nothing more if the budget is spent."""
@@ -262,7 +262,7 @@ class PullScheduler:
         if server is not None and worker.epoch != server.epoch and not worker.retired:
             worker.epoch = server.epoch
             worker.usable = False
-            worker.node.sendcommand("testlab_use", server=server_to_wire(server))
+            private.command(worker.node, "testlab_use", server=server_to_wire(server))
 
     def _pump(self, worker: Worker) -> None:
         if not (self._pending and worker.collected) or worker.units or worker.retired or self._ended:
@@ -293,7 +293,7 @@ class PullScheduler:
         tests = [self.collection[index] for index in worker.running]
         attempts = {test: self._attempts[test] for test in tests if test in self._attempts}
         self._pool.busy(worker.slot)
-        worker.node.sendcommand("testlab_run", indices=list(worker.running), attempts=attempts)
+        private.command(worker.node, "testlab_run", indices=list(worker.running), attempts=attempts)
 
     def _take(self, unit: Unit) -> list[Unit]:
         assert self._pending is not None

@@ -18,7 +18,7 @@ from pytest_testlab.catalog.nodes import LAB, EntryItem, describe, digest, given
 from pytest_testlab.distribution import private
 from pytest_testlab.distribution.watchdog import GRACE_S, Heart, stacks_file
 from pytest_testlab.distribution.wire import server_from_wire
-from pytest_testlab.errors import InfraError
+from pytest_testlab.errors import InfraError, TestlabError
 
 Command = tuple[str, dict[str, Any]]
 INSTALL_WITHIN_S = 900.0
@@ -81,10 +81,17 @@ class WorkerLoop:
         except KeyboardInterrupt:
             private.send(self._worker, "interrupted")
         with self._heart.doing("ending", GRACE_S):
-            private.tear_down(session)
+            self._tear_down(session)
             self._lab.close()
         self._heart.stop()
         return True
+
+    def _tear_down(self, session: pytest.Session) -> None:
+        """Remove what still stands. Where that fails no test is left to report it, and the target goes anyway."""
+        try:
+            private.tear_down(session)
+        except TestlabError as error:
+            private.send(self._worker, "left_behind", say=str(error))
 
     @property
     def _over(self) -> bool:

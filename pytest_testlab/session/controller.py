@@ -37,6 +37,7 @@ class Controller:
         self.settings = settings
         self.secrets = secrets
         self.opened: Run | None = None
+        self.finished = False
         self.errors: list[str] = []
         self.interrupts = Interrupts(on_first=self._say_stopping, on_again=self._stop_at_once)
 
@@ -77,6 +78,10 @@ class Controller:
         self.interrupts.hold()
         state, code = self._outcome(int(exitstatus), broke_off=self._broke_off(session))
         session.exitstatus = code
+        self._finish(state, code)
+
+    def _finish(self, state: str, code: int) -> None:
+        self.finished = True
         self.errors += self.run.finish(code, state)
 
     def _outcome(self, exitstatus: int, *, broke_off: bool) -> tuple[str, int]:
@@ -129,6 +134,11 @@ class Controller:
 
     def pytest_unconfigure(self) -> None:
         """Let go of the store, and of the signals."""
+        if self.opened is not None and not self.finished:
+            # Stopped while the session was still being started: pytest tells nobody then that it finished.
+            self.interrupts.hold()
+            ended = pytest.ExitCode.INTERRUPTED if self.interrupts.asked else pytest.ExitCode.USAGE_ERROR
+            self._finish(*self._outcome(int(ended), broke_off=False))
         self.interrupts.ignore()
         if self.opened is not None:
             opened, self.opened = self.opened, None

@@ -103,7 +103,7 @@ class Distributed(Controller):
         elif self.asked is None:
             self.asked = node
             self._collection = list(ids)
-            node.sendcommand("testlab_describe")
+            private.command(node, "testlab_describe")
 
     def _on_event(self, kind: str, **fields: Any) -> None:
         """Something that a worker or the pool had to say; on xdist's event loop."""
@@ -183,6 +183,9 @@ class Distributed(Controller):
 
     def _on_unrecordable(self, node: Any, say: str) -> None:
         self.run.can_not_record(say)
+
+    def _on_left_behind(self, node: Any, say: str) -> None:
+        self.errors.append(say)
 
     def _on_store(self) -> None:
         self.progress.say_store()

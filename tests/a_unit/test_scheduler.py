@@ -23,12 +23,15 @@ class Line:
         self.workerinput: dict[str, Any] = {"testlab": {"slot": slot}}
         self.sent: list[tuple[str, dict[str, Any]]] = []
         self.down = False
+        self.dead = False
 
     @property
     def shutting_down(self) -> bool:
         return self.down
 
     def sendcommand(self, name: str, **kwargs: Any) -> None:
+        if self.dead:
+            raise OSError("cannot send (already closed?)")
         self.sent.append((name, kwargs))
 
     def shutdown(self) -> None:
@@ -120,6 +123,18 @@ def test_units_are_pulled_one_at_a_time_longest_first() -> None:
     assert not rig.scheduler.tests_finished
     rig.through(rig.lines[1])
     assert rig.scheduler.tests_finished
+
+
+def test_a_worker_that_died_unnoticed_costs_no_session() -> None:
+    """It is given what it can't hear any more; once its end is known, that goes to another."""
+    rig = Rig().up()
+    rig.usable()
+    first, second = rig.lines
+    first.dead = True
+    rig.through(first)
+    assert rig.scheduler.remove_node(first) == TESTS[4]
+    rig.through(second)
+    assert second.given[-1] == [4, 5]
 
 
 def test_a_used_target_is_blanked_before_its_next_unit() -> None:

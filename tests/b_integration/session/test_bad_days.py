@@ -286,6 +286,39 @@ def test_asked_to_stop_once_it_ends_in_order(lab: LabSession, pool: int, number:
     assert "Traceback" not in output
 
 
+def test_asked_to_stop_what_can_not_be_removed_is_said_in_a_line(lab: LabSession) -> None:
+    """There is no test left that could report it, and it is no error inside the lab."""
+    lab.entry("sleeper", SLEEPER)
+    sticky = "raise InfraError('it sticks')"
+    text = CAREFUL.format(collecting_s=0).replace('Path("removed-" + deployment.app.name).touch()', sticky)
+    lab.conftest("    from pytest_testlab.errors import InfraError\n" + text)
+    process = lab.start("--testlab-platform", "careful", "sleeper", pool=2)
+    lab.wait_for("asleep", process)
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 2, output
+    assert "testlab: it sticks" in output
+    assert "INTERNALERROR" not in output
+    assert lab.latest().state == "interrupted"
+
+
+@pytest.mark.parametrize("pool", [1, 2])
+def test_asked_to_stop_while_it_is_being_started(lab: LabSession, pool: int) -> None:
+    """Pytest tells nobody of the end of a session that had not quite begun; the run is closed all the same."""
+    lab.entry("alpha")
+    lab.conftest(
+        """
+        import os, signal
+
+        def pytest_sessionstart(session):
+            if not hasattr(session.config, "workerinput"):
+                os.kill(os.getpid(), signal.SIGTERM)
+        """
+    )
+    assert lab.run(pool=pool).ret == 2
+    assert lab.latest().state == "interrupted"
+
+
 @pytest.mark.parametrize("pool", [1, 2])
 def test_asked_twice_it_stops_at_once_and_the_next_start_finishes(
     lab: LabSession, pool: int, store: StoreHandle

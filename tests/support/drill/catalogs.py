@@ -47,11 +47,11 @@ contains = "a page"
 """,
     "words": """
 [build]
-commands = ["echo $PASSWORD", "sleep 0.05"]
+commands = ["echo $PASSWORD", "sleep 0.1"]
 [run]
 command = "true"
 [[checks]]
-command = "sleep 0.05"
+command = "sleep 0.1"
 """,
 }
 SERVE = """import http.server, os, sys

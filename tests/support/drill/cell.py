@@ -211,6 +211,8 @@ class Cell:
     def _bring_home(self, engine: sa.Engine, code: int) -> None:
         """Recover as the case wants it, and hold what came of it against what was on disk before."""
         self._quiet()
+        if self._embedded is not None:
+            self._embedded.start()  # the session may have stopped it, as the last one out
         if self.case.act == "torn tail" and self.verdict.struck:
             self._tear()
         before = [event for event, _ in self._events()]

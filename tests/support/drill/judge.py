@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 import zstandard
-from drill.case import CONTROLLER, RECOVERY, Case, Verdict
+from drill.case import CONTROLLER, RECOVERY, WORKER, Case, Verdict
 from testlab_local import places
 from testlab_local.provider import LocalProvider
 
@@ -103,7 +103,7 @@ def _reports(found: Evidence, engine: sa.Engine, verdict: Verdict) -> None:
     stored = {(run, test): status_name(status) for run, test, status in rows}
     for test, status in dict(found.reported).items():
         held = stored.get((str(first), test))
-        if held is None or held == "not_run":
+        if held is None or (held == "not_run") != (status == "not_run"):
             verdict.lost.append(f"{test} was reported as {status}, and the store has {held}")
 
 
@@ -125,14 +125,14 @@ def _counts(engine: sa.Engine, verdict: Verdict) -> None:
 
 def state(found: Evidence, engine: sa.Engine, verdict: Verdict) -> None:
     """Each run is closed, as what it was; one that only lost a worker or a target has an outcome for every test."""
-    started = [event["run"] for event in found.of("run_started")]
+    started = list(dict.fromkeys(event["run"] for event in found.of("run_started")))
     rows = {name: (state, say) for name, state, say in _rows(engine, "SELECT name, state, say FROM run")}
     endings = {event["run"]: event["state"] for event in found.of("run_finished")}
     for run in started:
         expected = endings.get(run, "aborted")
         if run not in rows:
             verdict.lost.append(f"the run {run} is not in the store")
-        elif rows[run][0] != expected:
+        elif rows[run][0] != expected and run not in found.closed:
             verdict.wrong.append(f"{run} is {rows[run][0]}, expected: {expected}")
     if verdict.struck and started:
         verdict.wrong += _as_promised(found, engine, started[0], endings.get(started[0]))
@@ -142,7 +142,8 @@ def _as_promised(found: Evidence, engine: sa.Engine, run: str, ending: str | Non
     case = found.case
     statement = f"SELECT status FROM result JOIN run ON run.id = run_id WHERE run.name = '{run}'"
     counts = Counter(status_name(row[0]) for row in _rows(engine, statement))
-    if case.victim == CONTROLLER and case.act in ("SIGTERM", "SIGINT"):
+    asked = case.act == "SIGINT" or (case.act == "SIGTERM" and case.victim in (CONTROLLER, WORKER))
+    if asked:  # a worker that is asked to stop ends the session as well: a service manager asks all of a unit
         if ending not in ("interrupted", "finished") or found.code not in (0, 1, 2):
             yield f"after {case.act} the run is {ending}, exit code {found.code}"
     elif case.victim not in (CONTROLLER, RECOVERY) or case.act == "store away":

@@ -101,7 +101,7 @@ def _case(chance: random.Random, point: str, victim: str) -> Case:
         when = "before"
     if point == "provisioning" and victim == WORKER and when == "during":
         when = "before"
-    longest = {"memory": 2.0, "local": 6.0}[provider] if point == RANDOM else 0.05
+    longest = {"memory": 1.2, "local": 4.5}[provider] if point == RANDOM else 0.05
     return Case(
         number=0,
         point=point,
