@@ -47,10 +47,10 @@ class Local(Controller):
         self.lab.before_unit = self._before_unit
         self.lab.interrupts = self.interrupts
         self.interrupts.hold()
-        if tests:
-            self._take_target()
         self._session = session
         try:
+            if tests:
+                self._take_target()
             return (yield)
         finally:
             self.lab.end()
