@@ -201,17 +201,17 @@ class Platform(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class RedactionShape:
-    """A known shape of secrets. `pattern` runs only on text that holds one of `words`, or `hint`."""
+    """A known shape of secrets. `pattern` runs only on lines that hold one of `words`, or that one of `hints` fits."""
 
     name: str
     words: tuple[bytes, ...] = ()
-    """Literal lower-case words, one of which every match has on its line. Those of four letters are the quickest."""
-    hint: re.Pattern[bytes] | None = None
-    """In place of words: what every match holds. Quick only if it begins with one literal, rare letter."""
+    """Literal lower-case words, one of which every match has on its line in any case. Those of four letters or more are
+    the quickest."""
+    hints: tuple[re.Pattern[bytes], ...] = ()
+    """In place of words: what every match holds. Quick only if it begins with a literal, best with one rare letter. One
+    with `re.IGNORECASE` is written in lower case."""
     reach: int | None = None
     """How many bytes before its word or hint a match begins at most; None = anywhere on the line."""
-    near: re.Pattern[bytes] | None = None
-    """What must stand where a word does, in lower case, or the line isn't looked at: a quick look before a slow one."""
     pattern: re.Pattern[bytes]
     """Its group `secret` is what gets masked."""
 

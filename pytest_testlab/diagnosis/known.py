@@ -142,7 +142,7 @@ class KnownValues:
 
     def _cut(self, text: bytes) -> Iterator[Span]:
         """Ends of faces where the text begins or goes on after a cut, beginnings where it ends or was cut."""
-        marks = list(itertools.islice(_occurrences(text, CUT_MARK), _MARKS))
+        marks = [] if text.isascii() else list(itertools.islice(_occurrences(text, CUT_MARK), _MARKS))
         for after in [0, *(mark + len(CUT_MARK) for mark in marks)]:
             yield from self._end_at(text, after + len(_OPENING.match(text, after)[0]) if after else 0)  # type: ignore[index]
         for before in [*marks, len(text)]:

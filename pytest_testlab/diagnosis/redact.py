@@ -7,18 +7,18 @@ only on the lines that hold one, which keeps it several times faster than one la
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from pytest_testlab.diagnosis.known import KnownValues, Span, merged
 from pytest_testlab.protocols import RedactionShape
 
 MARKER = b"[redacted]"
-_BRIEF = 4_096
-"""A text with fewer bytes is first searched for all words at once; in longer ones, word by word is faster."""
 _BLOCK = 16_384
 """A pattern that may cross lines (`re.DOTALL`) sees this many bytes before and behind the line that holds its word."""
 _Line = tuple[int, int, int]
-"""Where a line begins and ends, and where the word first stands in it."""
+"""Where a line begins and ends, and where a word or a hint first stands in it."""
+_Hint = tuple[re.Pattern[bytes], bool]
+"""A hint, and whether it is for the text in lower case."""
 
 
 class Redactor:
@@ -30,10 +30,11 @@ class Redactor:
         self._shapes = tuple(shapes)
         self._widened: tuple[frozenset[str], Redactor] | None = None
         """What `knowing` was last asked for: an entry's tests ask for the same again and again."""
-        words = {word for shape in self._shapes for word in shape.words}
-        self._roots = _roots(words)
-        hints = {shape.hint.pattern for shape in self._shapes if shape.hint is not None}
-        self._any = re.compile(b"|".join((*map(re.escape, sorted(words)), *sorted(hints))), re.IGNORECASE)
+        groups: dict[tuple[tuple[bytes, ...], tuple[re.Pattern[bytes], ...]], list[RedactionShape]] = {}
+        for shape in self._shapes:
+            groups.setdefault((shape.words, shape.hints), []).append(shape)
+        self._groups = [(words, tuple(map(_eased, hints)), shapes) for (words, hints), shapes in groups.items()]
+        """What is looked for, once, and the shapes that are to be found where it stands."""
 
     def knowing(self, values: Iterable[str]) -> Redactor:
         """One that knows these values too; itself where it knows them already."""
@@ -55,74 +56,44 @@ class Redactor:
         return self.redact(text.encode("utf-8", "surrogateescape"))[0].decode("utf-8", "surrogateescape")
 
     def _shaped(self, data: bytes) -> Iterator[Span]:
-        if not self._shapes or (len(data) < _BRIEF and self._any.search(data) is None):
-            return
-        text = _Searched(data, self._roots)
-        for shape in self._shapes:
-            for start, end in text.where(shape):
-                for match in shape.pattern.finditer(data, start, end):
-                    span = match.span("secret")
-                    if span[0] < span[1] and data[slice(*span)] != MARKER:
-                        yield span
+        text = _Searched(data)
+        for words, hints, shapes in self._groups:
+            lines = text.lines(words, hints)
+            for shape in shapes if lines else ():
+                for start, end in _stretches(shape, lines):
+                    for match in shape.pattern.finditer(data, start, end):
+                        span = match.span("secret")
+                        if span[0] < span[1] and data[slice(*span)] != MARKER:
+                            yield span
 
 
 class _Searched:
-    """A text, and which of its lines hold which words, each looked for once."""
+    """A text whose lines are asked for."""
 
-    def __init__(self, data: bytes, roots: Mapping[bytes, bytes]) -> None:
+    def __init__(self, data: bytes) -> None:
         self._data = data
         self._lower = data.lower()
-        self._roots = roots
-        self._lines: dict[bytes, list[_Line]] = {}
-        self._where: dict[object, list[_Line]] = {}
 
-    def where(self, shape: RedactionShape) -> list[Span]:
-        """The stretches in which a shape's pattern is to be searched for."""
-        key = shape.words, shape.hint, shape.near
-        if key not in self._where:
-            lines = sorted({line for word in shape.words for line in self._lines_of(word)})
-            if shape.near is not None:
-                lines = [line for line in lines if self._is_near(shape.near, shape.words, line)]
-            if shape.hint is not None:
-                lines += self._hinted(shape.hint)
-            self._where[key] = lines
-        lines = self._where[key]
-        if shape.reach is not None:
-            return merged((max(start, at - shape.reach), end) for start, end, at in lines)
-        if shape.pattern.flags & re.DOTALL:
-            return merged((max(0, start - _BLOCK), end + _BLOCK) for start, end, _ in lines)
-        return list(dict.fromkeys((start, end) for start, end, _ in lines))
-
-    def _is_near(self, near: re.Pattern[bytes], words: tuple[bytes, ...], line: _Line) -> bool:
-        _, end, first = line
+    def lines(self, words: Iterable[bytes], hints: Iterable[_Hint]) -> list[_Line]:
+        """The lines that hold one of the words, or that one of the hints fits."""
+        found: list[_Line] = []
         for word in words:
-            at = self._lower.find(word, first, end)
-            while at >= 0:
-                if near.match(self._lower, at, end):
-                    return True
-                at = self._lower.find(word, at + 1, end)
-        return False
+            found += self._with(word)
+        for hint in hints:
+            found += self._fit_by(hint)
+        return sorted(set(found)) if found else found
 
-    def _lines_of(self, word: bytes) -> list[_Line]:
-        if word not in self._lines:
-            root = self._roots.get(word)
-            if root is None:
-                self._lines[word] = list(self._found(word))
-            else:
-                inside = ((start, end, self._lower.find(word, start, end)) for start, end, _ in self._lines_of(root))
-                self._lines[word] = [line for line in inside if line[2] >= 0]
-        return self._lines[word]
-
-    def _found(self, word: bytes) -> Iterator[_Line]:
+    def _with(self, word: bytes) -> Iterator[_Line]:
         at = self._lower.find(word)
         while at >= 0:
             line = self._line(at)
             yield line
             at = self._lower.find(word, line[1])
 
-    def _hinted(self, hint: re.Pattern[bytes]) -> Iterator[_Line]:
+    def _fit_by(self, hint: _Hint) -> Iterator[_Line]:
+        pattern, any_case = hint
         end = -1
-        for match in hint.finditer(self._data):
+        for match in pattern.finditer(self._lower if any_case else self._data):
             if match.start() > end:
                 line = self._line(match.start())
                 end = line[1]
@@ -133,15 +104,19 @@ class _Searched:
         return self._data.rfind(b"\n", 0, at) + 1, len(self._data) if end < 0 else end, at
 
 
-def _roots(words: Iterable[bytes]) -> dict[bytes, bytes]:
-    """Word → the shortest word that it holds: where that isn't, the longer one needn't be looked for."""
-    known = sorted(set(words), key=len)
-    found = {}
-    for word in known:
-        root = next((short for short in known if short != word and short in word), None)
-        if root is not None:
-            found[word] = root
-    return found
+def _eased(hint: re.Pattern[bytes]) -> _Hint:
+    """In a text of lower case a hint is searched for by its first letter, and several times faster."""
+    any_case = bool(hint.flags & re.IGNORECASE)
+    return (re.compile(hint.pattern, hint.flags & ~re.IGNORECASE) if any_case else hint), any_case
+
+
+def _stretches(shape: RedactionShape, lines: Iterable[_Line]) -> list[Span]:
+    """Where a shape's pattern is to be searched for."""
+    if shape.reach is not None:
+        return merged((max(start, at - shape.reach), end) for start, end, at in lines)
+    if shape.pattern.flags & re.DOTALL:
+        return merged((max(0, start - _BLOCK), end + _BLOCK) for start, end, _ in lines)
+    return list(dict.fromkeys((start, end) for start, end, _ in lines))
 
 
 def _mask(data: bytes, spans: Iterable[Span]) -> tuple[bytes, int]:

@@ -12,26 +12,39 @@ from pytest_testlab.protocols import RedactionShape
 
 
 def _shape(
-    name: str, words: str, *pattern: str, flags: int = 0, reach: int | None = None, near: str | None = None
+    name: str,
+    searched_by: str | tuple[re.Pattern[bytes], ...],
+    *pattern: str,
+    flags: int = 0,
+    reach: int | None = None,
 ) -> RedactionShape:
     return RedactionShape(
         name=name,
-        words=tuple(word.encode() for word in words.split("|")),
+        words=(searched_by.encode(),) if isinstance(searched_by, str) else (),
+        hints=() if isinstance(searched_by, str) else searched_by,
         reach=reach,
-        near=None if near is None else re.compile(near.encode()),
         pattern=re.compile("".join(pattern).encode(), flags),
     )
 
 
-_NAMED = "pass|secr|token|key"
-_ASSIGNED = r"[a-z0-9_-]{3,32}[\"'\\]{0,4}\s{0,4}[:=]"
-_LONGEST_NAME = 16
+_SUFFIX = r"(?:[_-]?key)?(?:_?(?:base|value|enc|b64|base64|[0-9]{1,2}))?"
 # It begins with a set of letters, and not with alternatives, because that makes the search several times faster.
 _NAME = (
     r"(?P<name>[PpSsTtAa_-](?i:(?<=p)(?:assw(?:or)?d|assphrase|rivate[_-]key)|(?<=s)ecret|(?<=t)oken"
     r"|(?<=a)(?:pi[_-]?key|ccess[_-]key)|(?<=[_-])pass))"
-    r"(?i:(?:[_-]?key)?(?:_?(?:base|value|enc|b64|base64|[0-9]{1,2}))?)"
+    rf"(?i:{_SUFFIX})"
 )
+_LONGEST_NAME = 16
+# Every name has one of these in it. Each begins with a literal, or a search would be several times slower; the names
+# with `k` share theirs.
+_NAMED = tuple(
+    re.compile(rf"{word}{_SUFFIX}[\"'\\]{{0,4}}\s{{0,4}}[:=]".encode(), re.IGNORECASE)
+    for word in (r"pass(?:wd|word|phrase)?", r"secret", r"k(?:en(?<=token)|ey(?<=[_i-]key))")
+)
+_BEARER = re.compile(rb"bearer {1,4}[a-z0-9._~+/=-]{12}", re.IGNORECASE)
+_JWT = re.compile(rb"J(?<=eyJ)")
+_CAPITAL = re.compile(rb"A(?:[KS]IA|Iza)")
+_DASH = re.compile(rb"-(?:(?<=sk-)|(?<=lpat-)|(?<=glrt-)|(?<=xox[abeoprs]-)|AgE(?<=pypi-AgE)|SECRET-KEY-)")
 # What stands where a secret would and isn't one: a variable, a template, code, or a word that says there is none.
 _NOT_CODE = (
     r"(?i:(?!\\{0,3}[\"']?(?:\$[a-z_{(]|[%{<(*\[]|(?:self|os|settings|config|env|process|request|none|null|nil|true"
@@ -69,7 +82,13 @@ BUILT_IN_SHAPES: tuple[RedactionShape, ...] = (
         _DIGIT,
         r"[^\s\"',;\[]{12,4000})",
     ),
-    _shape("bearer", "beare", r"(?i)\bbearer {1,4}(?P<secret>", _DIGIT, r"[A-Za-z0-9._~+/=-]{12,4000})"),
+    _shape(
+        "bearer",
+        (_BEARER,),
+        r"(?i)\bbearer {1,4}(?P<secret>",
+        _DIGIT,
+        r"[A-Za-z0-9._~+/=-]{12,4000})",
+    ),
     _shape(
         "set-cookie",
         "cook",
@@ -94,36 +113,34 @@ BUILT_IN_SHAPES: tuple[RedactionShape, ...] = (
         rf"|\s{{0,2}}[:=]\s{{1,2}}{_NOT_CODE}(?={_DIGIT}{_LETTER}[^\s\"',;()\[\]]{{8}}))",
         r"(?P<secret>(?(quote)(?:(?!(?P=quote))[^\r\n]){4,2000}|[^\s\"',;&)}\]]{4,2000}))",
         reach=_LONGEST_NAME,
-        near=_ASSIGNED,
     ),
     _shape(
         "assignment-yaml",
         _NAMED,
         rf"(?m)^[\s-]{{0,40}}[\w.-]{{0,80}}?{_NAME}:\s{{1,4}}{_NOT_CODE}(?P<secret>[^\s\"',;]{{6,2000}})\s{{0,4}}$",
-        near=_ASSIGNED,
     ),
     RedactionShape(
         name="after-underscore",  # GitHub, Stripe, npm, DigitalOcean
-        hint=re.compile(rb"_[A-Za-z0-9]{16}"),
+        hints=(re.compile(rb"_[A-Za-z0-9]{16}"),),
         reach=16,
         pattern=re.compile(
             rb"\b(?P<secret>(?:gh[oprsu]_|github_pat_)[A-Za-z0-9_]{20,255}|[rs]k_(?:live|test)_[A-Za-z0-9]{16,255}"
             rb"|npm_[A-Za-z0-9]{36}|do[opr]_v1_[A-Za-z0-9]{20,255})"
         ),
     ),
-    _shape("gitlab", "lpat-|glrt-", r"\b(?P<secret>gl(?:pat|rt)-[A-Za-z0-9_.-]{16,255})", reach=16),
-    _shape("aws", "akia|asia", r"\b(?P<secret>A(?:KI|SI)A[A-Z0-9]{16})\b", reach=16),
-    _shape("slack", "xox", r"\b(?P<secret>xox[abeoprs]-[A-Za-z0-9-]{10,255})", reach=16),
+    _shape("gitlab", (_DASH,), r"\b(?P<secret>gl(?:pat|rt)-[A-Za-z0-9_.-]{16,255})", reach=16),
+    _shape("aws", (_CAPITAL,), r"\b(?P<secret>A(?:KI|SI)A[A-Z0-9]{16})\b", reach=16),
+    _shape("slack", (_DASH,), r"\b(?P<secret>xox[abeoprs]-[A-Za-z0-9-]{10,255})", reach=16),
     _shape(
         "jwt",
-        "eyj",
+        (_JWT,),
         r"\b(?P<secret>eyJ[A-Za-z0-9_-]{8,4000}\.[A-Za-z0-9_-]{8,8000}(?:\.[A-Za-z0-9_-]{0,4000})?)",
         reach=16,
     ),
-    _shape("sk", "sk-", r"\b(?P<secret>sk-(?=[A-Za-z0-9_-]{0,200}[0-9])[A-Za-z0-9_-]{20,255})", reach=16),
-    _shape("pypi", "-age", r"\b(?P<secret>pypi-AgE[A-Za-z0-9_-]{32,1000})", reach=16),
-    _shape("google", "aiza", r"\b(?P<secret>AIza[A-Za-z0-9_-]{35})", reach=16),
-    _shape("age", "secret-key-", r"(?P<secret>AGE-SECRET-KEY-1[A-Z0-9]{40,80})", reach=16),
+    _shape("sk", (_DASH,), r"\b(?P<secret>sk-(?=[A-Za-z0-9_-]{0,200}[0-9])[A-Za-z0-9_-]{20,255})", reach=16),
+    _shape("pypi", (_DASH,), r"\b(?P<secret>pypi-AgE[A-Za-z0-9_-]{32,1000})", reach=16),
+    _shape("google", (_CAPITAL,), r"\b(?P<secret>AIza[A-Za-z0-9_-]{35})", reach=16),
+    _shape("age", (_DASH,), r"(?P<secret>AGE-SECRET-KEY-1[A-Z0-9]{40,80})", reach=16),
     _shape("vault", "hvs.", r"\b(?P<secret>hvs\.[A-Za-z0-9_.-]{20,255})", reach=16),
 )
 """Every built-in shape."""

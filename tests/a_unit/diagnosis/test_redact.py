@@ -8,6 +8,7 @@ import json
 import random
 import re
 import time
+from dataclasses import replace
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -239,3 +240,12 @@ def test_a_plugins_shape_is_searched_too() -> None:
     """A shape of one's own masks its group `secret` on lines that hold its word."""
     shape = RedactionShape(name="ours", words=(b"ours-",), pattern=re.compile(rb"ours-(?P<secret>\d+)"))
     assert Redactor([], [shape]).redact(b"OURS-1\nours-12 x\n") == (b"OURS-1\nours-[redacted] x\n", 1)
+
+
+def test_a_plugins_hint_is_searched_for_in_its_case_or_in_any() -> None:
+    """A hint in place of a word fits as it is written, or in any case if it says so."""
+    pattern = re.compile(rb"(?i)ours-(?P<secret>\d+)")
+    exact = RedactionShape(name="ours", hints=(re.compile(rb"s-(?<=ours-)"),), reach=8, pattern=pattern)
+    either = replace(exact, hints=(re.compile(rb"s-(?<=ours-)", re.IGNORECASE),))
+    assert Redactor([], [exact]).redact(b"OURS-1\nx ours-12 x\n") == (b"OURS-1\nx ours-[redacted] x\n", 1)
+    assert Redactor([], [either]).redact(b"OURS-1\nx ours-12\n") == (b"OURS-[redacted]\nx ours-[redacted]\n", 2)
