@@ -77,7 +77,8 @@ def kill(node: Any, number: signal.Signals = signal.SIGKILL) -> None:
     """Send a signal to a worker's process; gone already = done."""
     process = node.gateway._io.popen
     if process.poll() is None:
-        os.kill(process.pid, number)
+        with contextlib.suppress(ProcessLookupError):  # execnet waits for it as well, on a thread of its own
+            os.kill(process.pid, number)
 
 
 def ended_in_order(node: Any) -> bool:
