@@ -144,6 +144,8 @@ def _as_promised(found: Evidence, engine: sa.Engine, run: str, ending: str | Non
     counts = Counter(status_name(row[0]) for row in _rows(engine, statement))
     asked = case.act == "SIGINT" or (case.act == "SIGTERM" and case.victim in (CONTROLLER, WORKER))
     if asked:  # a worker that is asked to stop ends the session as well: a service manager asks all of a unit
+        if ending == "finished" and run in found.closed:
+            return  # it came when all was done and closed, and is Python's own
         if ending not in ("interrupted", "finished") or found.code not in (0, 1, 2):
             yield f"after {case.act} the run is {ending}, exit code {found.code}"
     elif case.victim not in (CONTROLLER, RECOVERY) or case.act == "store away":
