@@ -33,15 +33,18 @@ def home(settings: Settings) -> Path:
     Raises `UsageError` that names the directory which bars the way, or a home that others may write to.
     """
     path = _wanted(settings)
+    _refuse_shared(path)  # before it is closed: what lies there already may be anybody's
     make_folder(path, 0o711 if os.geteuid() == 0 else 0o700)
-    _refuse_shared(path)
     make_folder(path / "runs", 0o700)
     return path
 
 
 def _refuse_shared(path: Path) -> None:
     """Whoever may write to the home could put a run, a key or a store of their own in the place of the lab's."""
-    found = path.stat()
+    try:
+        found = path.stat()
+    except OSError:
+        return  # it is still to be made, or can't be, which is said then
     if found.st_mode & stat.S_IWOTH:
         raise UsageError(f"the lab's home {path} can be written to by every user; make it yours: chmod o-w {path}")
     if found.st_uid not in (os.geteuid(), 0):
