@@ -86,6 +86,16 @@ tl_listeners() {
     } | tl_listening
 }
 
+# Which sockets the processes of tl_pids hold: to ask this of every process on the target takes long. /dev/null, because
+# ls names no folder that is alone.
+tl_own_sockets() {
+    set -- /dev/null
+    for tl_pid in $tl_pids; do
+        set -- "$@" "/proc/$tl_pid/fd"
+    done
+    [ "$#" -eq 1 ] || ls -l "$@" 2>/dev/null
+}
+
 # The same of what tl_pids and tl_sockets gave, from standard input or files.
 tl_listening() {
     awk '
@@ -120,6 +130,8 @@ tl_listening() {
             split($2, part, ":")
             address = length(part[1]) == 8 ? v4(part[1]) : v6(part[1])
             pid = ($10 in holder) ? holder[$10] : 0
-            print address, hex(part[2]), pid, (pid in ours) ? "yes" : "no"
+            line = address " " hex(part[2]) " " pid " " ((pid in ours) ? "yes" : "no")
+            if (!(line in said)) print line
+            said[line] = 1
         }' "$@"
 }

@@ -8,14 +8,36 @@ tl_quoted() {
 }
 
 # The front door and the app's own PORT needn't be looked for, so they are asked while the rest is.
-tl_get "$tl_tmp/front" "$tl_front_address" "$tl_host" "$tl_path" &
-tl_get "$tl_tmp/unknown" "$tl_front_address" "$tl_unknown_host" "$tl_path" &
-[ -z "$tl_port" ] || tl_get "$tl_tmp/inside.0" "127.0.0.1:$tl_port" "$tl_host" "$tl_path" &
-tl_sockets >"$tl_tmp/sockets" &
+set -- "$tl_tmp/front" "$tl_front_address" "$tl_host" "$tl_path" \
+    "$tl_tmp/unknown" "$tl_front_address" "$tl_unknown_host" "$tl_path"
+[ -z "$tl_port" ] || set -- "$@" "$tl_tmp/inside.0" "127.0.0.1:$tl_port" "$tl_host" "$tl_path"
+tl_get_all "$@" &
+cat /proc/net/tcp /proc/net/tcp6 >"$tl_tmp/tcp" 2>/dev/null &
 tl_looks=$!
 tl_pids=$(tl_tree)
+tl_own_sockets >"$tl_tmp/sockets"
 wait "$tl_looks"
-printf '%s\n' "$tl_pids" | tl_listening - "$tl_tmp/sockets" | sort -u >"$tl_tmp/listeners"
+printf '%s\n' "$tl_pids" | tl_listening - "$tl_tmp/sockets" "$tl_tmp/tcp" >"$tl_tmp/listeners"
+while read -r tl_address tl_number tl_pid tl_is; do
+    if [ "$tl_number $tl_pid" = "$tl_port 0" ]; then
+        # a stranger's: who?
+        { printf '%s\n' "$tl_pids"; tl_sockets; } | tl_listening >"$tl_tmp/all"
+        mv "$tl_tmp/all" "$tl_tmp/listeners"
+        break
+    fi
+done <"$tl_tmp/listeners"
+
+# Whether a process is one of tl_pids.
+tl_ours() {
+    case "
+$tl_pids
+" in
+        *"
+${1:-none}
+"*) return 0 ;;
+    esac
+    return 1
+}
 
 tl_process() {
     tl_read "$tl_state/pid" ""; tl_pid=$tl_value
@@ -24,9 +46,9 @@ tl_process() {
     tl_read "$tl_state/state" absent; tl_is=$tl_value
     tl_read "$tl_state/supervisor" 0; tl_supervisor=$tl_value
     if [ "$tl_is" != absent ]; then
-        if printf '%s\n' "$tl_pids" | grep -qx "${tl_pid:-none}"; then
+        if tl_ours "$tl_pid"; then
             tl_is=running
-        elif [ "$tl_is" != exited ] && printf '%s\n' "$tl_pids" | grep -qx "$tl_supervisor"; then
+        elif [ "$tl_is" != exited ] && tl_ours "$tl_supervisor"; then
             tl_is=restarting
         else
             tl_is=exited
@@ -42,15 +64,17 @@ tl_process() {
 # The addresses to ask inside, one a line: `NUMBER ADDRESS yes|no`, the last saying whether the app was told to use it.
 tl_inside_addresses() {
     [ -z "$tl_port" ] || printf '0 127.0.0.1:%s yes\n' "$tl_port"
-    awk -v port="$tl_port" '
-        $4 == "yes" {
-            address = $1
-            if (address == "0.0.0.0" || address == "[::]") address = "127.0.0.1"
-            address = address ":" $2
-            if (address == "127.0.0.1:" port || address in seen || n >= 6) next
-            seen[address] = 1
-            print ++n, address, "no"
-        }' "$tl_tmp/listeners"
+    tl_seen=" 127.0.0.1:$tl_port "
+    tl_number=0
+    while read -r tl_address tl_listened tl_pid tl_is; do
+        case $tl_address in "0.0.0.0" | "[::]") tl_address=127.0.0.1 ;; esac
+        tl_address=$tl_address:$tl_listened
+        case $tl_is$tl_seen in no* | *" $tl_address "*) continue ;; esac
+        [ "$tl_number" -lt 6 ] || break
+        tl_number=$((tl_number + 1))
+        tl_seen="$tl_seen$tl_address "
+        printf '%s %s no\n' "$tl_number" "$tl_address"
+    done <"$tl_tmp/listeners"
 }
 
 # TCP alone, for an addon that we can't speak with: prints what happened, empty when it answers.
@@ -106,10 +130,13 @@ wait
 
 # --- say it ---
 tl_process
-awk -v port="$tl_port" '
-    $4 == "yes" || $2 == port {
-        if (n++ < 20) print "listener address=" $1 ":" $2 ($3 > 0 ? " pid=" $3 : "") " descends=" $4
-    }' "$tl_tmp/listeners"
+tl_count=0
+while read -r tl_address tl_number tl_pid tl_is && [ "$tl_count" -lt 20 ]; do
+    [ "$tl_is" = yes ] || [ "$tl_number" = "$tl_port" ] || continue
+    tl_count=$((tl_count + 1))
+    [ "$tl_pid" = 0 ] && tl_pid= || tl_pid=" pid=$tl_pid"
+    printf 'listener address=%s:%s%s descends=%s\n' "$tl_address" "$tl_number" "$tl_pid" "$tl_is"
+done <"$tl_tmp/listeners"
 if [ -f "$tl_tmp/front" ]; then
     while read -r tl_number tl_address tl_declared; do
         tl_read "$tl_tmp/inside.$tl_number" "error=other"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 
 from pytest_testlab.platform import sections
@@ -122,6 +123,51 @@ def test_without_curl(bench):
         script = "absent() { echo absent $1; exit 0; }\n" + section.script
         result = bench.target.run(script, timeout_s=10, env={"PATH": bin_folder})
         assert expected in result.stdout.decode(), result
+
+
+def test_with_an_old_curl(bench):
+    """A curl that can't ask several at once asks one by one, with the same answers."""
+    deployment = bench.deploy()
+    bench.get(deployment)
+    old = f"{deployment.data['home']}/old"
+    refuse = 'case " $* " in *" --parallel "*) exit 2 ;; esac'
+    bench.shell(
+        f"mkdir {old}; echo '{refuse}; exec /usr/bin/curl \"$@\"' >{old}/curl; sed -i '1i #!/bin/sh' {old}/curl"
+    )
+    bench.shell(f"chmod +x {old}/curl")
+    script = bench.platform.probe(bench.target, deployment).script
+    said = bench.target.run(f"PATH={old}:$PATH\n{script}", timeout_s=10).stdout.decode()
+    assert f"inside address=127.0.0.1:{deployment.port} declared=yes status=200" in said
+    assert "front-door" in said
+    assert said.count("status=200") == 2
+    assert "status=421" in said
+
+
+def test_a_large_answer(bench):
+    """Of an answer without end the beginning is enough: its status is known, and no disk fills."""
+    serve = "yes | head -c 300000000; "
+    page = f"printf 'HTTP/1.0 200 OK\\r\\n\\r\\n'; {serve}"
+    app = (
+        "import os, socket, subprocess\nserver = socket.create_server(('127.0.0.1', int(os.environ['PORT'])))\n"
+        "while True:\n    line, _ = server.accept()\n    line.recv(9999)\n"
+        f"    subprocess.run(['sh', '-c', {page!r}], stdout=line, stderr=subprocess.DEVNULL)\n    line.close()\n"
+    )
+    deployment = bench.deploy(command=f"exec python3 -c {shlex.quote(app)}")
+    bench.until(lambda: bench.probe(deployment).inside[0].status == 200)
+
+
+def test_a_port_that_a_stranger_has(bench):
+    """Who listens on the app's port is named, though it is none of the deploy's processes."""
+    deployment = bench.place()
+    held = f"import socket, time; s = socket.create_server(('127.0.0.1', {deployment.port})); time.sleep(60)"
+    pid = int(bench.shell(f"python3 -c {shlex.quote(held)} >/dev/null 2>&1 & echo $!"))
+    try:
+        bench.until(lambda: bench.probe(deployment).listeners)
+        [listener] = bench.probe(deployment).listeners
+        assert (listener.address, listener.pid) == (f"127.0.0.1:{deployment.port}", pid)
+        assert not listener.descends
+    finally:
+        bench.shell(f"kill {pid}")
 
 
 def test_a_flood_of_output(bench):

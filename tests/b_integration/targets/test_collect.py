@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import secrets
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -226,6 +228,29 @@ def test_the_built_in_sections_tell_of_this_machine() -> None:
     assert b"Mem" in got["resources"].text
     assert b"PID" in got["resources"].text
     assert got["journald"].absent is None or len(got["journald"].absent) > 10
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_largest_processes_are_cut_with_a_mark(shell: str, shared: bool, tmp_path: Path) -> None:
+    """At most 16 processes, largest first, as `ps` tells of them; a long command line isn't cut silently."""
+    hold = "import sys; held = bytearray(b'x') * 200_000_000; print(flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, "y" * 300], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=tmp_path
+    ) as large:
+        assert large.stdout is not None
+        large.stdout.readline()
+        (found,) = collect(ShellTarget(shell), [resources("/tmp", shared=shared)], deadline_s=20)
+        large.communicate()
+    heading, *lines = found.text.decode().partition("$ processes by memory\n")[2].splitlines()
+    assert heading.split() == ["PID", "PPID", "USER", "RSS", "%CPU", "ELAPSED", "COMMAND"]
+    assert 1 < len(lines) <= 16
+    sizes = [int(line.split()[3]) for line in lines]
+    # each had been measured by another clock: they may have grown a little meanwhile
+    assert all(former * 1.5 > latter for former, latter in itertools.pairwise(sizes))
+    (mine,) = [line for line in lines if line.split()[0] == str(large.pid)]
+    assert mine.endswith("yyy…")
+    assert len(mine) == 200
 
 
 @pytest.mark.parametrize("shared", [True, False])
