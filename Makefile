@@ -40,7 +40,7 @@ unit: $(STAMP)
 	$(BIN)/python -m pytest tests/a_unit
 
 integration: tools $(STAMP)
-	$(BIN)/python -m pytest tests/b_integration
+	$(BIN)/python -m pytest tests/b_integration -n 2 --dist loadfile
 
 e2e: $(STAMP) ## what needs root, or changes the host
 	$(BIN)/python -m pytest tests/c_e2e

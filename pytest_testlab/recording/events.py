@@ -111,7 +111,8 @@ def finished(
         "redacted": redacted,
         "manifest": manifest,
     }
-    return event | {key: value for key, value in optional.items() if value not in (None, [], {}, 0) or key == "slot"}
+    kept = ("slot", "duration_ms")  # 0 says something there
+    return event | {key: value for key, value in optional.items() if value or (key in kept and value is not None)}
 
 
 def run_finished(

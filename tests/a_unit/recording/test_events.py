@@ -58,3 +58,10 @@ def test_each_section_of_a_bundle_can_be_read_alone() -> None:
         ("dns", 0, 0, "no getent here"),
         ("http", 12, 12, None),
     ]
+
+
+def test_a_test_that_took_no_time_has_a_duration() -> None:
+    """Zero is a figure: nothing recorded is None."""
+    event = events.finished(test="a", attempt=1, status="passed", duration_ms=0, slot=0)
+    assert (event["duration_ms"], event["slot"]) == (0, 0)
+    assert "duration_ms" not in events.finished(test="a", attempt=1, status="passed")
