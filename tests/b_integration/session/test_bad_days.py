@@ -355,7 +355,7 @@ def test_stopping_at_the_first_failure(lab: LabSession, pool: int, option: str) 
 
 
 STRUCK = """
-    import os, signal
+    import contextlib, os, signal
     from pathlib import Path
     import psutil
     import pytest
@@ -369,10 +369,11 @@ STRUCK = """
             for process in psutil.process_iter(["cmdline"]):
                 if "testlab_local.guard" in (process.info["cmdline"] or ()):
                     # The SSH server is the guard's child; both hold the socket.
-                    ports = [line.laddr.port for line in process.net_connections() if line.status == "LISTEN"]
-                    if port in ports and "testlab_local.guard" in process.parent().cmdline():
-                        struck.touch()
-                        os.kill(process.pid, signal.{signal})
+                    with contextlib.suppress(psutil.Error):  # somebody else's
+                        ports = [line.laddr.port for line in process.net_connections() if line.status == "LISTEN"]
+                        if port in ports and "testlab_local.guard" in process.parent().cmdline():
+                            struck.touch()
+                            os.kill(process.pid, signal.{signal})
         return (yield)
 """
 
