@@ -307,17 +307,23 @@ class Deployment:
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """One part of a bundle, to be collected: either `script` (on the target) or `content` (the lab's own record).
+    """One part of a bundle, to be collected: by `script` or from `files` on the target, or `content` of the lab's own.
 
     `script` is a fragment of POSIX sh. It prints the section on standard output, of which the last `tail_bytes` are
     kept. To say that there is nothing to show it calls `absent "why"`, a function that the collector defines, which
-    ends the fragment.
+    ends the fragment. Files whose names begin with `$testlab_scratch` are its own, and removed with the collection.
+
+    `files` are the absolute paths of a log and what was rotated away before it, oldest first: for a log they do what a
+    script could, with a third of the processes. Their end is kept, of `tail_bytes`. What isn't a regular file is passed
+    over, links too: they could lead anywhere. When nothing is left, the section is absent because of `files_absent`.
     """
 
     name: str
     source: str
     """For people: the file, the command, or the lab's own record that it comes from."""
     script: str | None = None
+    files: tuple[str, ...] = ()
+    files_absent: str = "there is no such file, or it is empty"
     content: bytes | None = None
     absent: str | None = None
     """Known beforehand: why there is nothing."""

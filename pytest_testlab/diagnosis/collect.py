@@ -41,15 +41,19 @@ def prepare(target: Target) -> None:
 
 
 def collect(target: Target, sections: Sequence[Section], *, deadline_s: float) -> list[RawSection]:
-    """The sections in their order; those with a script are had from the target in a single `run`, all at once.
+    """The sections in their order; those with a script or files are had from the target in a single `run`, all at once.
 
     Never raises: when the line is lost, or after `deadline_s` seconds, whatever is missing is absent and says why.
     """
-    fragments = [section for section in sections if section.script is not None and section.absent is None]
+    fragments = [section for section in sections if _is_remote(section)]
     script_s = max(1, int(deadline_s - _MARGIN_S))
     frames, why = _from_target(target, fragments, deadline_s, script_s) if fragments else ({}, "")
     by_id = {id(section): frames.get(index) for index, section in enumerate(fragments)}
     return [_raw(section, by_id.get(id(section)), why, script_s) for section in sections]
+
+
+def _is_remote(section: Section) -> bool:
+    return section.absent is None and section.content is None and (section.script is not None or bool(section.files))
 
 
 def _from_target(
@@ -80,7 +84,7 @@ def _raw(section: Section, frame: Frame | None, why: str, script_s: int) -> RawS
     if section.content is not None:
         tail = section.content[-section.tail_bytes :] if section.tail_bytes else b""
         return RawSection(name=section.name, source=section.source, text=tail, size=len(section.content))
-    if section.script is None:
+    if not _is_remote(section):
         return _absent(section, "nothing was recorded")
     if frame is None:
         return _absent(section, why or "the collection did not bring it")

@@ -4,6 +4,8 @@ Logs are hostile input, so nothing that a fragment prints can pass for the scrip
 in a private folder first, and travels as a header, made of a boundary drawn anew for each collection and of byte
 lengths, and then exactly as many bytes. The lab reads by these lengths and never searches.
 
+Sections that are files are had all together, see `logs`; the others are fragments of their own.
+
 The script runs under dash, bash and busybox; a log of any size streams through it in constant memory and disk.
 """
 
@@ -15,6 +17,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pytest_testlab.diagnosis import logs
 from pytest_testlab.model import Section
 
 LATE = "it did not end in time"
@@ -97,23 +100,40 @@ emit() {
   print "$a" "$d/$1.absent"
   print "$e" "$d/$1.err"
 }
+"""
+
+_DONE = r"""
 mkfifo "$d/done"
 exec 5<>"$d/done"
 """
 
 _PRELUDE = r"""testlab_absent=$1
+testlab_scratch=${1%.absent}.scratch
 shift
 absent() { printf '%s\n' "$*" >"$testlab_absent"; exit 0; }
 """
 
 _ENDING = r"""
-( exec </dev/null >/dev/null 2>&1; after "$deadline" sh -c 'echo end >&5' ) &
+say() { echo "$1" >&5; }
+( exec </dev/null >/dev/null 2>&1; after 0.2 say go; after "$deadline" say end ) &
 w=$!
+begun=
+sending=
+sent() { [ -z "$sending" ] || wait "$sending"; sending=; }
+[ "$logs" -gt 0 ] || others
 while [ "$n" -gt 0 ] && read -r i tail <&5; do
-  [ "$i" = end ] && break
-  emit "$i" "$tail"
-  n=$((n - 1))
+  case $i in
+    end) break ;;
+    go) others ;;
+    logs)
+      n=$((n - tail))
+      # apart, because a slow line may keep it waiting, while the others could work
+      ( emit_logs; say go ) & sending=$!
+      ;;
+    *) sent; emit "$i" "$tail"; n=$((n - 1)) ;;
+  esac
 done
+sent
 kill "$w" 2>/dev/null
 printf '%s end\n' "$b"
 """
@@ -141,19 +161,34 @@ class Frame:
 
 def compose(fragments: Sequence[Section], boundary: str, deadline_s: int) -> str:
     """The script that runs every fragment at once, each under its own time, and prints a frame as soon as each ends."""
-    parts = [f"b={boundary}\nnote={NOTE_BYTES}\ndeadline={deadline_s}\nn={len(fragments)}\n"]
-    parts.append(_PREAMBLE)
-    for index, section in enumerate(fragments):
+    parts = [f"b={boundary}\nnote={NOTE_BYTES}\ndeadline={deadline_s}\nn={len(fragments)}\n", _PREAMBLE, _DONE]
+
+    def job(words: str) -> str:
+        # A job that outlives the script must not hold the line open, nor mix into the frames; by `exec`, because dash
+        # keeps a copy of what a plain redirection replaces.
+        return f"( exec </dev/null >/dev/null 2>&1; {words} ) &\n"
+
+    def seconds(section: Section) -> int:
+        # A second before the script's own end, so that what a cut-off section has printed until then still comes along.
+        return max(1, min(section.timeout_s, deadline_s - 1))
+
+    numbered = list(enumerate(fragments))
+    # The logs come first, because they are most of the bytes, and travel while the others are at work; but a log that
+    # hangs holds the others up no longer than a moment.
+    parts.append("logs=0\n")
+    if files := [(index, section) for index, section in numbered if section.files]:
+        parts.append(logs.collecting(files))
+        parts.append(job(f"collect_logs {max(seconds(section) for _, section in files)}"))
+    scripts = [(index, section) for index, section in numbered if not section.files]
+    for index, section in scripts:
         # By the shell's own `printf`: as an argument of a program, the fragment would show in the process list.
         text = shlex.quote(f"{_PRELUDE}{section.script}\n")
         parts.append(f'printf %s {text} >"$d/{index}.sh"\n')
     # Those that may take longest begin first: the others then come in, and travel, while these are at work.
-    for index, section in sorted(enumerate(fragments), key=lambda numbered: -numbered[1].timeout_s):
-        # A second before the script's own end, so that what a cut-off section has printed until then still comes along.
-        seconds = max(1, min(section.timeout_s, deadline_s - 1))
-        # A job that outlives the script must not hold the line open, nor mix into the frames; by `exec`, because dash
-        # keeps a copy of what a plain redirection replaces.
-        parts.append(f"( exec </dev/null >/dev/null 2>&1; job {index} {seconds} {section.tail_bytes} ) &\n")
+    parts.append('others() {\n[ -z "$begun" ] || return 0\nbegun=1\n')
+    for index, section in sorted(scripts, key=lambda numbered: -numbered[1].timeout_s):
+        parts.append(job(f"job {index} {seconds(section)} {section.tail_bytes}"))
+    parts.append("}\n")
     parts.append(_ENDING)
     return "".join(parts)
 

@@ -50,7 +50,15 @@ def resources(folder: str, *, shared: bool = False) -> Section:
     own = "$(id -u)" if shared else ""
     script = f"""
 echo '$ df -Pk'
-df -Pk {shlex.quote(folder)} / /tmp 2>/dev/null | awk '!seen[$0]++' || df -Pk /
+df -Pk {shlex.quote(folder)} / /tmp 2>/dev/null | {{
+  seen=
+  while IFS= read -r line; do
+    case $seen in *"|$line|"*) continue ;; esac
+    seen="$seen|$line|"
+    printf '%s\\n' "$line"
+  done
+  [ -n "$seen" ]
+}} || df -Pk /
 echo '$ memory'
 free -m 2>/dev/null || head -n 5 /proc/meminfo
 echo '$ load'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from functools import cache
@@ -29,7 +30,13 @@ def compose(variables: Mapping[str, str], *scripts: str) -> str:
     The variables are not exported: no child sees them, and no process list.
     """
     lines = [f"tl_{name}={shlex.quote(value)}" for name, value in variables.items()]
-    return "\n".join([*lines, *(packaged(f"scripts/{name}.sh") for name in scripts)])
+    return "\n".join([*lines, *(_bare(name) for name in scripts)])
+
+
+@cache
+def _bare(name: str) -> str:
+    """A script without what only its readers need: it may travel with every command."""
+    return re.sub(r"^[ \t]+|^[ \t]*#.*\n", "", packaged(f"scripts/{name}.sh"), flags=re.MULTILINE)
 
 
 def execute(target: Target, script: str, *, timeout_s: float, doing: str) -> CommandResult:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import shlex
 
 from pytest_testlab.model import Deployment, Section
 from pytest_testlab.platform import postgresql
@@ -27,19 +26,8 @@ def logs(deployment: Deployment) -> list[Section]:
 
 
 def _file(name: str, path: str, absent: str) -> Section:
-    """A log with the part that was rotated away before it. Only regular files: a link could lead anywhere."""
-    script = f"""
-file={shlex.quote(path)}
-found=
-for part in "$file.1" "$file"; do
-    if [ -f "$part" ] && [ ! -L "$part" ] && [ -s "$part" ]; then
-        found=1
-        cat "$part"
-    fi
-done
-[ -n "$found" ] || absent {shlex.quote(absent)}
-"""
-    return Section(name=name, source=path, script=script)
+    """A log with the part that was rotated away before it."""
+    return Section(name=name, source=path, files=(f"{path}.1", path), files_absent=absent)
 
 
 def probe(deployment: Deployment, variables: dict[str, str]) -> Section:

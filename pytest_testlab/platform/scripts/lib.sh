@@ -49,32 +49,53 @@ tl_tree() {
         ! grep -qzx "TESTLAB_DEPLOY=$tl_nonce" "/proc/$tl_session/environ" 2>/dev/null; then
         tl_session=0
     fi
-    {
-        grep -lzx "TESTLAB_DEPLOY=$tl_nonce" /proc/[0-9]*/environ 2>/dev/null
-        cat /proc/[0-9]*/stat 2>/dev/null
-    } | awk -v session="$tl_session" '
-        /^\/proc\// { split($0, part, "/"); ours[part[3]] = 1; next }
-        {
-            pid = $1
-            if (!sub(/^.*\) /, "")) next
-            if ($1 == "Z" || $1 == "X") next
-            parent[pid] = $2
-            if (session + 0 > 0 && $4 == session) ours[pid] = 1
-        }
-        END {
+    # shellcheck disable=SC2046 # these names hold nothing odd
+    set -- $(grep -lzx "TESTLAB_DEPLOY=$tl_nonce" /proc/[0-9]*/environ 2>/dev/null)
+    # what came after the look at the environments is found as their child, so this list is made after it
+    awk -v session="$tl_session" -v marked="$*" '
+        BEGIN {
+            for (i = split(marked, mark, " "); i > 0; i--) {
+                split(mark[i], part, "/")
+                ours[part[3]] = 1
+            }
+            for (i = 1; i < ARGC; i++) {
+                text = ""
+                while ((getline line <ARGV[i]) > 0) text = text line " "
+                close(ARGV[i])
+                if (!sub(/^.*\) /, "", text)) continue
+                split(text, field, " ")
+                if (field[1] == "Z" || field[1] == "X") continue
+                split(ARGV[i], part, "/")
+                parent[part[3]] = field[2]
+                if (session + 0 > 0 && field[4] == session) ours[part[3]] = 1
+            }
             do {
                 grown = 0
                 for (pid in parent)
                     if (!(pid in ours) && (parent[pid] in ours)) { ours[pid] = 1; grown = 1 }
             } while (grown)
             for (pid in ours) if (pid in parent) print pid
-        }'
+        }' /proc/[0-9]*/stat
 }
 
 # All that the next needs of /proc: who holds which socket, and every socket of TCP.
 tl_sockets() {
     ls -l /proc/[0-9]*/fd 2>/dev/null
-    cat /proc/net/tcp /proc/net/tcp6 2>/dev/null
+    tl_listening_sockets
+}
+
+# Those that listen come first in these files, and the rest is not asked for: to list it, the kernel goes through a
+# table that grows with the machine's memory, however few the connections are.
+tl_listening_sockets() {
+    for tl_table in /proc/net/tcp /proc/net/tcp6; do
+        [ ! -r "$tl_table" ] || while read -r tl_line; do
+            case $tl_line in
+                sl*) ;;
+                *" 0A "*) printf '%s\n' "$tl_line" ;;
+                *) break ;;
+            esac
+        done <"$tl_table"
+    done
 }
 
 # Sockets that listen on TCP, one a line: ADDRESS PORT PID yes|no, the last saying whether PID is one of tl_pids.

@@ -1,31 +1,35 @@
 # Prints what is known of a deploy, a fact a line, each as WORD KEY=VALUE…; all that may hang is asked at once, for 2 s.
 umask 077
-tl_tmp=$(mktemp -d) || absent "no temporary folder can be made on the target"
-trap 'rm -rf "$tl_tmp"' EXIT
+tl_tmp=${testlab_scratch:-}
+if [ -z "$tl_tmp" ]; then
+    tl_folder=$(mktemp -d) || absent "no temporary folder can be made on the target"
+    trap 'rm -rf "$tl_folder"' EXIT
+    tl_tmp=$tl_folder/probe
+fi
 
 tl_quoted() {
     printf '"%s"' "$(printf '%s' "$1" | tr '\000-\037' ' ' | cut -c 1-400 | sed 's/[\\"]/\\&/g')"
 }
 
 # The front door and the app's own PORT needn't be looked for, so they are asked while the rest is.
-set -- "$tl_tmp/front" "$tl_front_address" "$tl_host" "$tl_path" \
-    "$tl_tmp/unknown" "$tl_front_address" "$tl_unknown_host" "$tl_path"
-[ -z "$tl_port" ] || set -- "$@" "$tl_tmp/inside.0" "127.0.0.1:$tl_port" "$tl_host" "$tl_path"
+set -- "$tl_tmp.front" "$tl_front_address" "$tl_host" "$tl_path" \
+    "$tl_tmp.unknown" "$tl_front_address" "$tl_unknown_host" "$tl_path"
+[ -z "$tl_port" ] || set -- "$@" "$tl_tmp.inside.0" "127.0.0.1:$tl_port" "$tl_host" "$tl_path"
 tl_get_all "$@" &
-cat /proc/net/tcp /proc/net/tcp6 >"$tl_tmp/tcp" 2>/dev/null &
+tl_listening_sockets >"$tl_tmp.tcp" &
 tl_looks=$!
 tl_pids=$(tl_tree)
-tl_own_sockets >"$tl_tmp/sockets"
+tl_own_sockets >"$tl_tmp.sockets"
 wait "$tl_looks"
-printf '%s\n' "$tl_pids" | tl_listening - "$tl_tmp/sockets" "$tl_tmp/tcp" >"$tl_tmp/listeners"
+printf '%s\n' "$tl_pids" | tl_listening - "$tl_tmp.sockets" "$tl_tmp.tcp" >"$tl_tmp.listeners"
 while read -r tl_address tl_number tl_pid tl_is; do
     if [ "$tl_number $tl_pid" = "$tl_port 0" ]; then
         # a stranger's: who?
-        { printf '%s\n' "$tl_pids"; tl_sockets; } | tl_listening >"$tl_tmp/all"
-        mv "$tl_tmp/all" "$tl_tmp/listeners"
+        { printf '%s\n' "$tl_pids"; tl_sockets; } | tl_listening >"$tl_tmp.all"
+        mv "$tl_tmp.all" "$tl_tmp.listeners"
         break
     fi
-done <"$tl_tmp/listeners"
+done <"$tl_tmp.listeners"
 
 # Whether a process is one of tl_pids.
 tl_ours() {
@@ -74,7 +78,7 @@ tl_inside_addresses() {
         tl_number=$((tl_number + 1))
         tl_seen="$tl_seen$tl_address "
         printf '%s %s no\n' "$tl_number" "$tl_address"
-    done <"$tl_tmp/listeners"
+    done <"$tl_tmp.listeners"
 }
 
 # TCP alone, for an addon that we can't speak with: prints what happened, empty when it answers.
@@ -114,17 +118,17 @@ tl_postgresql() {
 }
 
 # --- ask everything at once ---
-tl_inside_addresses >"$tl_tmp/inside"
+tl_inside_addresses >"$tl_tmp.inside"
 while read -r tl_number tl_address tl_declared; do
-    [ "$tl_number" = 0 ] || tl_get "$tl_tmp/inside.$tl_number" "$tl_address" "$tl_host" "$tl_path" &
-done <"$tl_tmp/inside"
+    [ "$tl_number" = 0 ] || tl_get "$tl_tmp.inside.$tl_number" "$tl_address" "$tl_host" "$tl_path" &
+done <"$tl_tmp.inside"
 if [ -n "$tl_addon_host" ]; then
     # PG… stay within this subshell; never an argument, which anyone could read
     (
         export PGHOST="$tl_addon_host" PGPORT="$tl_addon_port" PGUSER="$tl_addon_user"
         export PGPASSWORD="$tl_addon_password" PGDATABASE="$tl_addon_database" PGCONNECT_TIMEOUT=2
         tl_postgresql
-    ) >"$tl_tmp/addon" 2>&1 &
+    ) >"$tl_tmp.addon" 2>&1 &
 fi
 wait
 
@@ -136,20 +140,20 @@ while read -r tl_address tl_number tl_pid tl_is && [ "$tl_count" -lt 20 ]; do
     tl_count=$((tl_count + 1))
     [ "$tl_pid" = 0 ] && tl_pid= || tl_pid=" pid=$tl_pid"
     printf 'listener address=%s:%s%s descends=%s\n' "$tl_address" "$tl_number" "$tl_pid" "$tl_is"
-done <"$tl_tmp/listeners"
-if [ -f "$tl_tmp/front" ]; then
+done <"$tl_tmp.listeners"
+if [ -f "$tl_tmp.front" ]; then
     while read -r tl_number tl_address tl_declared; do
-        tl_read "$tl_tmp/inside.$tl_number" "error=other"
+        tl_read "$tl_tmp.inside.$tl_number" "error=other"
         printf 'inside address=%s declared=%s %s\n' "$tl_address" "$tl_declared" "$tl_value"
-    done <"$tl_tmp/inside"
-    tl_read "$tl_tmp/front" "error=other"
+    done <"$tl_tmp.inside"
+    tl_read "$tl_tmp.front" "error=other"
     tl_front_said=$tl_value
     printf 'front-door address=%s %s\n' "$tl_front_address" "$tl_front_said"
-    tl_read "$tl_tmp/unknown" "error=other"
+    tl_read "$tl_tmp.unknown" "error=other"
     # the front door's own words are the one right answer for a host of no app
     tl_same=no
     case $tl_value in
-        "status=421 "*) grep -qx 'no such app here' "$tl_tmp/unknown.body" || tl_same=${tl_front_said%% *} ;;
+        "status=421 "*) grep -qx 'no such app here' "$tl_tmp.unknown.body" || tl_same=${tl_front_said%% *} ;;
         status=*) tl_same=${tl_front_said%% *} ;;
     esac
     [ "$tl_same" = no ] || [ "$tl_same" != "${tl_value%% *}" ] || tl_same=yes
@@ -160,4 +164,4 @@ else
         printf 'missing what=%s why="no curl or python3 on the target"\n' "$tl_what"
     done
 fi
-[ ! -f "$tl_tmp/addon" ] || cat "$tl_tmp/addon"
+[ ! -f "$tl_tmp.addon" ] || cat "$tl_tmp.addon"
