@@ -12,7 +12,8 @@ from typing import Any
 import tomli  # the standard library's parser, compiled: a third of its time, which is most of what reading takes
 
 from pytest_testlab.catalog.locate import MOST_PARTS, deep_key_line, key_lines, nearest_line
-from pytest_testlab.catalog.schema import ADDONS, MOST_FAULTS, EntryReader
+from pytest_testlab.catalog.schema import ADDONS, EntryReader
+from pytest_testlab.catalog.tables import MOST_FAULTS
 from pytest_testlab.catalog.values import KeyPath, shown
 from pytest_testlab.errors import CatalogError, Problem
 from pytest_testlab.model import Entry
@@ -33,12 +34,18 @@ def read_entry(file: Path, *, addons: Collection[str] = ADDONS) -> Entry:
 def parse_entry(file: Path, data: bytes, *, addons: Collection[str] = ADDONS) -> Entry:
     """The entry that the bytes of a testlab.toml describe; raises `CatalogError` with all of its problems."""
     file = file if file.is_absolute() else file.absolute()
-    text = _decode(file, data)
+    document, text = parse_toml(file, data)
     reader = EntryReader(file, addons)
-    entry = reader.read(_parse(file, text))
+    entry = reader.read(document)
     if entry is None:
-        raise CatalogError(_problems(file, text, reader.faults))
+        raise CatalogError(problems(file, text, reader.faults))
     return entry
+
+
+def parse_toml(file: Path, data: bytes) -> tuple[dict[str, Any], str]:
+    """What the bytes of a TOML file hold, and their text; raises `CatalogError` with the line of what is wrong."""
+    text = _decode(file, data)
+    return _parse(file, text), text
 
 
 def check_place(file: Path, place: str) -> None:
@@ -101,7 +108,8 @@ def _parse(file: Path, text: str) -> dict[str, Any]:
         raise _refused(file, f"is not valid TOML: {said}{column}", line) from None
 
 
-def _problems(file: Path, text: str, faults: list[tuple[KeyPath, str]]) -> list[Problem]:
+def problems(file: Path, text: str, faults: list[tuple[KeyPath, str]]) -> list[Problem]:
+    """The faults of a file, each with its line, in the order of the lines."""
     lines = key_lines(text)
     found = [
         Problem(file=file, key=key_name(at), line=nearest_line(lines, at), message=why)

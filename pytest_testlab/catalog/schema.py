@@ -8,14 +8,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pytest_testlab.catalog import values
-from pytest_testlab.catalog.values import Convert, KeyPath, Refused
+from pytest_testlab.catalog.tables import MOST_FAULTS, Schema, TableReader
+from pytest_testlab.catalog.values import KeyPath, Refused
 from pytest_testlab.model import Check, CommandCheck, Entry, HttpCheck, Ready, ScriptCheck, Suite
 
 ADDONS = ("postgresql",)
 """The addons that an entry can ask for."""
-MOST_FAULTS = 50
-Schema = Mapping[str, tuple[str, Convert[Any]]]
-"""Key of the file → (field of the model, reader)."""
 
 HEADER: Schema = {
     "name": ("name", values.entry_name),
@@ -63,11 +61,11 @@ BARE_STATUS = (
 )
 
 
-class EntryReader:
-    """Reads one file's tables and takes down every fault on the way."""
+class EntryReader(TableReader):
+    """Reads the tables of one testlab.toml."""
 
     def __init__(self, file: Path, addons: Collection[str] = ADDONS) -> None:
-        self.faults: list[tuple[KeyPath, str]] = []
+        super().__init__()
         self._file = file
         self._folder = os.fspath(file.parent)
         self._addons = addons
@@ -156,39 +154,6 @@ class EntryReader:
     def _command(self, _at: KeyPath, _raw: dict[str, Any], fields: dict[str, Any]) -> CommandCheck | None:
         return None if "command" not in fields else CommandCheck(**fields)
 
-    # --- what all tables share ----------------------------------------------------------------------------------------
-
-    def _part(self, document: dict[str, Any], key: str, schema: Schema, needs: tuple[str, ...] = ()) -> dict[str, Any]:
-        given = self._value((key,), values.table, document[key])
-        if given is None:
-            return {}
-        for need in needs:
-            if need not in given:
-                self._fault((key,), f"{need} is missing")
-        return self._table((key,), given, schema)
-
-    def _table(self, at: KeyPath, given: dict[str, Any], schema: Schema, of: str = "") -> dict[str, Any]:
-        fields: dict[str, Any] = {}
-        for key, value in given.items():
-            known = schema.get(key)
-            if known is None:
-                self._fault((*at, key), _misplaced(key, schema, of) or values.unknown(key, schema))
-                if len(self.faults) > MOST_FAULTS:
-                    break
-                continue
-            try:
-                fields[known[0]] = known[1](value)
-            except Refused as refused:
-                self._refused((*at, key), refused)
-        return fields
-
-    def _value(self, at: KeyPath, convert: Convert[values.T], value: Any) -> values.T | None:
-        try:
-            return convert(value)
-        except Refused as refused:
-            self._refused(at, refused)
-            return None
-
     def _on_disk(
         self,
         at: KeyPath,
@@ -209,12 +174,8 @@ class EntryReader:
         elif not is_kind(full):
             self._fault(at, f"{where} is not a {kind}")
 
-    def _refused(self, at: KeyPath, refused: Refused) -> None:
-        for inner, why in refused.faults:
-            self._fault((*at, *inner), why)
-
-    def _fault(self, at: KeyPath, why: str) -> None:
-        self.faults.append((at, why))
+    def _unknown(self, key: str, schema: Schema, of: str) -> str:
+        return _misplaced(key, schema, of) or super()._unknown(key, schema, of)
 
 
 _MAKERS: Mapping[str, Callable[[EntryReader, KeyPath, dict[str, Any], dict[str, Any]], Check | None]] = {
