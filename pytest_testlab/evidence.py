@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pytest_testlab.errors import TestlabError
-from pytest_testlab.model import Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,9 +85,11 @@ class Evidence:
     """All that is known of one failed attempt."""
 
     entry: str
-    stage: Stage
+    stage: str
     failure: TestlabError
     """What ended the stage, with its fields."""
+    has_app: bool = True
+    """Whether there is an app to ask; a tutorial's failure stands by itself."""
     static: bool = False
     """A static site has no process and no inside address."""
     probe: ProbeFacts | None = None

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 
 class Status(StrEnum):
@@ -146,6 +146,50 @@ class CommandCheck:
 
 
 Check = HttpCheck | ScriptCheck | CommandCheck
+
+
+class Subject(Protocol):
+    """What a test is a test of, as far as the plan, the store and the selection must know it; an entry is one."""
+
+    @property
+    def name(self) -> str:
+        """Unique in its catalog."""
+        ...
+
+    @property
+    def suite(self) -> Suite:
+        """Its kind."""
+        ...
+
+    @property
+    def priority(self) -> Priority:
+        """How much it matters."""
+        ...
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Words to select it by."""
+        ...
+
+    @property
+    def owner(self) -> str | None:
+        """Whose it is."""
+        ...
+
+    @property
+    def timeout_s(self) -> float:
+        """Of each of its tests."""
+        ...
+
+    @property
+    def expects_failure(self) -> FailureClass | None:
+        """The class of failure with which alone it passes."""
+        ...
+
+    @property
+    def env(self) -> Mapping[str, EnvValue]:
+        """The environment that its tests are given, with secrets by reference."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,9 +17,8 @@ import pluggy
 import pytest
 
 from pytest_testlab.catalog.interrupts import Interrupts
-from pytest_testlab.catalog.nodes import EntryFile, EntryItem, Headline
+from pytest_testlab.catalog.items import CatalogItem, CatalogUnit, Equipment, Headline, UnitState
 from pytest_testlab.catalog.secrets import SecretLookup
-from pytest_testlab.catalog.stages import Stages, UnitState
 from pytest_testlab.diagnosis.bundle import diagnose
 from pytest_testlab.diagnosis.classify import in_order
 from pytest_testlab.diagnosis.collect import RawSection, collect, prepare
@@ -51,7 +50,7 @@ TRIES = 2
 class Attempt:
     """One attempt at one test, while it runs."""
 
-    item: EntryItem
+    item: CatalogItem
     number: int
     started_at: dt.datetime
     observe: Observations = field(default_factory=Observations)
@@ -80,7 +79,7 @@ class Lab:
         self.attempts: dict[str, int] = {}
         """Test → attempts that were made before, elsewhere."""
         self.before_unit: Callable[[], None] | None = None
-        """Called before an entry's first test; set where one process is controller and worker at once."""
+        """Called before a unit's first test; set where one process is controller and worker at once."""
         self.interrupts = Interrupts()
         self.tell_secrets: Callable[[frozenset[str]], None] = lambda values: None
         """Told of the secrets of each app that is deployed."""
@@ -99,7 +98,7 @@ class Lab:
         self._redactor = Redactor(known_secrets, shapes)
         self._target: Target | None = None
         self._server: Server | None = None
-        self._stages: Stages | None = None
+        self._equipment: Equipment | None = None
 
     # --- the target ---------------------------------------------------------------------------------------------------
 
@@ -132,7 +131,7 @@ class Lab:
             self.close()
             self._target = self._provider.connect(server)
         self._target.server = self._server = server
-        self._stages = Stages(
+        self._equipment = Equipment(
             target=self._target, platform=self._platform, secrets=self.secrets, tell=self.tell_secrets
         )
         return self._platform.install(self._target, Observations())
@@ -158,7 +157,7 @@ class Lab:
 
     # --- tests --------------------------------------------------------------------------------------------------------
 
-    def run(self, item: EntryItem) -> None:
+    def run(self, item: CatalogItem) -> None:
         """Run a test, keep its bundle, and tell pytest what came of it by raising.
 
         Raises `KeyboardInterrupt` when somebody asked to stop: the bundle is kept then as well.
@@ -172,8 +171,9 @@ class Lab:
         if outcome is not None:
             raise outcome
 
-    def _run(self, item: EntryItem) -> BaseException | None:
-        state = item.parent.state = item.parent.state or UnitState()
+    def _run(self, item: CatalogItem) -> BaseException | None:
+        unit = item.unit
+        state = unit.state = unit.state or UnitState()
         attempt = Attempt(item, self.attempts.get(item.nodeid, 0) + 1, self._moments.now())
         self._journal.append(
             events.started(
@@ -198,7 +198,7 @@ class Lab:
             return self._skip(attempt, state, *why)
         prepare(self.target)
         try:
-            failure = self._stage(attempt, state)
+            failure = self._work(attempt, state)
         except KeyboardInterrupt as interrupt:
             return self._interrupted(attempt, state, interrupt)
         finally:
@@ -226,12 +226,11 @@ class Lab:
         attempt.bundle = self._collect(attempt, state, None)
         return interrupt
 
-    def _stage(self, attempt: Attempt, state: UnitState) -> TestlabError | None:
-        item = attempt.item
+    def _work(self, attempt: Attempt, state: UnitState) -> TestlabError | None:
         try:
-            assert self._stages is not None, "no target"
+            assert self._equipment is not None, "no target"
             with self.interrupts.allowed():
-                self._stages.run(item.stage, item.entry, state, attempt.observe)
+                attempt.item.work(self._equipment, state, attempt.observe)
         except (StageFailure, InfraError, RequirementMissing) as failure:
             return failure
         except Exception as error:  # noqa: BLE001 - a fault of the lab's own must not pass for one of the app
@@ -242,9 +241,9 @@ class Lab:
         return None
 
     def _judge(self, attempt: Attempt, state: UnitState, failure: TestlabError | None) -> BaseException | None:
-        item, expected = attempt.item, attempt.item.entry.expects_failure
+        item, expected = attempt.item, attempt.item.subject.expects_failure
         if failure is None:
-            if expected is not None and item.stage is item.last_stage:
+            if expected is not None and item.is_last:
                 attempt.status = Status.FAILED
                 attempt.reason = f"expected to fail with {expected.value}, but everything passed"
                 return Headline((attempt.reason,))
@@ -264,22 +263,22 @@ class Lab:
             attempt.status = Status.FAILED
         return Headline(attempt.bundle.headline)
 
-    def enter(self, file: EntryFile) -> None:
-        """Begin a new entry, on a target made blank for it where `before_unit` sees to that."""
-        file.state = UnitState()
+    def enter(self, unit: CatalogUnit) -> None:
+        """Begin a new unit, on a target made blank for it where `before_unit` sees to that."""
+        unit.state = UnitState()
         if self.before_unit is not None:
             self.before_unit()
 
-    def leave(self, file: EntryFile) -> None:
-        """Remove an entry's app after its last test; raises `InfraError` where something of it stays.
+    def leave(self, unit: CatalogUnit) -> None:
+        """Clean up after a unit's last test; raises `InfraError` where something of it stays.
 
         Nothing is removed from a spoiled target: it is made blank, or anew, before anybody uses it again.
         """
-        state, file.state = file.state, None
-        if state is None or self._stages is None or self.spoiled:
+        state, unit.state = unit.state, None
+        if state is None or self._equipment is None or self.spoiled:
             return
         try:
-            self._stages.leave(state)
+            unit.clean_up(self._equipment, state)
         except InfraError as error:
             self.spoiled = self._redactor.knowing(state.concealed).redact_text(str(error))
             raise InfraError(self.spoiled) from None
@@ -297,12 +296,13 @@ class Lab:
     def _bundle(
         self, attempt: Attempt, failure: TestlabError | None, raw: Sequence[RawSection], state: UnitState
     ) -> Bundle:
-        entry = attempt.item.entry
+        item = attempt.item
         return diagnose(
-            entry=entry.name,
-            stage=attempt.item.stage,
+            entry=item.subject.name,
+            stage=item.stage,
             failure=failure,
-            static=entry.static is not None,
+            has_app=item.has_app,
+            static=item.static,
             raw=raw,
             redactor=self._redactor.knowing(state.concealed),
             rules=self._rules,
@@ -379,15 +379,13 @@ def outline(event: Mapping[str, Any]) -> dict[str, Any]:
     return {"again": again, **{key: event.get(key) for key in keys}}
 
 
-def _cannot_run(item: EntryItem, state: UnitState) -> tuple[Status, str] | None:
+def _cannot_run(item: CatalogItem, state: UnitState) -> tuple[Status, str] | None:
     """Why a test needn't be tried: (blocked or skipped, the reason)."""
     if state.skipped is not None:
         return Status.SKIPPED, state.skipped
     if state.failed is not None:
         stage, failure_class = state.failed
         if state.expected:
-            return Status.SKIPPED, f"{stage.value} failed with {failure_class.value}, as expected"
-        return Status.BLOCKED, f"blocked: {stage.value} failed ({failure_class.value})"
-    if not item.has_work:
-        return Status.SKIPPED, "the entry has no [[checks]]"
-    return None
+            return Status.SKIPPED, f"{stage} failed with {failure_class}, as expected"
+        return Status.BLOCKED, f"blocked: {stage} failed ({failure_class})"
+    return None if item.idle is None else (Status.SKIPPED, item.idle)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pytest_testlab.catalog.values import Refused, secret_name
 from pytest_testlab.errors import UsageError
-from pytest_testlab.model import Entry, Generated, SecretRef
+from pytest_testlab.model import Generated, SecretRef, Subject
 
 PREFIX = "TESTLAB_SECRET_"
 LARGEST = 64 * 1024
@@ -84,14 +84,14 @@ def _from_file(file: Path) -> str | None:
     return text.removesuffix("\n").removesuffix("\r")
 
 
-def resolve_env(entry: Entry, lookup: SecretLookup) -> tuple[dict[str, str], frozenset[str]]:
-    """(the app's environment in clear, those of its values that must be masked).
+def resolve_env(subject: Subject, lookup: SecretLookup) -> tuple[dict[str, str], frozenset[str]]:
+    """(the environment of an entry's tests in clear, those of its values that must be masked).
 
     Generated values are new at each call. Raises whatever `lookup` raises for a secret that it doesn't know.
     """
     env: dict[str, str] = {}
     masked: set[str] = set()
-    for key, value in entry.env.items():
+    for key, value in subject.env.items():
         if isinstance(value, str):
             env[key] = value
             continue
@@ -104,20 +104,20 @@ def _generate(value: Generated) -> str:
     return "".join(secrets.choice(LETTERS) for _ in range(value.length))
 
 
-def require_all(entries: Iterable[Entry], lookup: SecretLookup) -> dict[str, str]:
-    """Name → value of every secret that the entries refer to; raises one `UsageError` with a line for each missing one.
+def require_all(subjects: Iterable[Subject], lookup: SecretLookup) -> dict[str, str]:
+    """Name → value of every secret that entries refer to; raises one `UsageError` with a line for each missing one.
 
     The result's `__getitem__` is a `SecretLookup` for a process that must not see the sources.
     """
     found: dict[str, str] = {}
     missing: dict[str, str] = {}
-    for entry in entries:
-        for key, value in entry.env.items():
+    for subject in subjects:
+        for key, value in subject.env.items():
             if isinstance(value, SecretRef) and value.name not in found and value.name not in missing:
                 try:
                     found[value.name] = lookup(value.name)
                 except UsageError as error:
-                    missing[value.name] = f"{entry.name}: {key}: {error}"
+                    missing[value.name] = f"{subject.name}: {key}: {error}"
     if missing:
         raise UsageError("\n".join(missing.values()))
     return found

@@ -15,7 +15,7 @@ from pytest_testlab.diagnosis.sections import NETWORK_PROBE
 from pytest_testlab.diagnosis.telling import plain
 from pytest_testlab.errors import TestlabError, beginning
 from pytest_testlab.evidence import Evidence
-from pytest_testlab.model import Bundle, CollectedSection, Stage, Verdict
+from pytest_testlab.model import Bundle, CollectedSection, Verdict
 from pytest_testlab.protocols import Rule
 
 _FIRST_LINE = 4_096
@@ -25,12 +25,13 @@ _SAY = 500
 def diagnose(
     *,
     entry: str,
-    stage: Stage,
+    stage: str,
     failure: TestlabError | None,
     static: bool,
     raw: Sequence[RawSection],
     redactor: Redactor,
     rules: Iterable[Rule],
+    has_app: bool = True,
 ) -> Bundle:
     """The bundle of one attempt, masked; with a verdict and a headline when `failure` ended it."""
     masked = [_masked(section, redactor) for section in raw]
@@ -38,7 +39,9 @@ def diagnose(
     redacted = sum(count for _, count in masked)
     if failure is None:
         return Bundle(sections=sections, verdict=None, headline=(), redacted=redacted)
-    evidence = gather(entry=entry, stage=stage, failure=failure, static=static, raw=raw, sections=sections)
+    evidence = gather(
+        entry=entry, stage=stage, failure=failure, static=static, raw=raw, sections=sections, has_app=has_app
+    )
     verdict = classify(evidence, rules)
     lines = headline(evidence, verdict, redactor.redact_text)
     return Bundle(sections=sections, verdict=_shown(verdict, redactor), headline=lines, redacted=redacted)
@@ -47,11 +50,12 @@ def diagnose(
 def gather(
     *,
     entry: str,
-    stage: Stage,
+    stage: str,
     failure: TestlabError,
     static: bool,
     raw: Sequence[RawSection],
     sections: Sequence[CollectedSection],
+    has_app: bool = True,
 ) -> Evidence:
     """The evidence of a failed attempt. Probe lines are read unmasked, so that no mask can spoil a fact."""
     missing = {section.name: section.absent for section in sections if section.absent is not None}
@@ -68,6 +72,7 @@ def gather(
         entry=entry,
         stage=stage,
         failure=failure,
+        has_app=has_app,
         static=static,
         probe=facts,
         missing=missing,

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from pytest_testlab.catalog.items import LAB, CatalogItem, describe, digest, given_secrets, missing_secrets
 from pytest_testlab.catalog.lab import Lab
-from pytest_testlab.catalog.nodes import LAB, EntryItem, describe, digest, given_secrets, missing_secrets
 from pytest_testlab.distribution import private
 from pytest_testlab.distribution.watchdog import GRACE_S, Heart, stacks_file
 from pytest_testlab.distribution.wire import server_from_wire
@@ -145,7 +145,7 @@ class WorkerLoop:
                 private.send(self._worker, "unrecordable", say=self._lab.full)
                 self._session.shouldstop = self._lab.full
                 return
-            again = isinstance(item, EntryItem) and item.result is not None and bool(item.result["again"])
+            again = isinstance(item, CatalogItem) and item.result is not None and bool(item.result["again"])
             left = left if again else left[1:]
         if again:
             private.tear_down(self._session, self._sentinel)
@@ -153,5 +153,5 @@ class WorkerLoop:
 
 
 def _allowed_s(item: pytest.Item) -> float:
-    own_s = item.entry.timeout_s if isinstance(item, EntryItem) else INSTALL_WITHIN_S
+    own_s = item.subject.timeout_s if isinstance(item, CatalogItem) else INSTALL_WITHIN_S
     return own_s + GRACE_S

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from pytest_testlab.catalog.items import RERUN
 from pytest_testlab.catalog.lab import outline
-from pytest_testlab.catalog.nodes import RERUN
 from pytest_testlab.distribution import private
 from pytest_testlab.distribution.scheduler import PullScheduler
 from pytest_testlab.distribution.watchdog import Watchdog

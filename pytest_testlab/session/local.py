@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from pytest_testlab.catalog.items import LAB, CatalogItem, describe, given_secrets, missing_secrets
 from pytest_testlab.catalog.lab import Lab
-from pytest_testlab.catalog.nodes import LAB, EntryItem, describe, given_secrets, missing_secrets
 from pytest_testlab.distribution import private
 from pytest_testlab.errors import InfraError
 from pytest_testlab.session.assemble import hidden_values, make_lab, secret_source
@@ -58,7 +58,7 @@ class Local(Controller):
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
         """Run a test, and once more after an infrastructure fault, on its target made blank or anew."""
-        if not isinstance(item, EntryItem):
+        if not isinstance(item, CatalogItem):
             return None
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         private.run_phases(item, nextitem)

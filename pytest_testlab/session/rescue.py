@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from pytest_testlab.catalog.items import RERUN
 from pytest_testlab.catalog.lab import COLLECT_WITHIN_S, outline
-from pytest_testlab.catalog.nodes import RERUN
 from pytest_testlab.diagnosis.bundle import diagnose
 from pytest_testlab.diagnosis.collect import LOST, RawSection, collect
 from pytest_testlab.diagnosis.redact import Redactor

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_testlab.catalog.nodes import RERUN
+from pytest_testlab.catalog.items import RERUN
 from pytest_testlab.distribution import private
 from pytest_testlab.session.statusline import StatusLine
 

@@ -359,7 +359,7 @@ STRUCK = """
     from pathlib import Path
     import psutil
     import pytest
-    from pytest_testlab.catalog.nodes import LAB
+    from pytest_testlab.catalog.items import LAB
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(item):

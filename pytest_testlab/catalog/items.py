@@ -1,0 +1,221 @@
+"""What every test of the catalog has, whatever it tests; the lab, the plan and the session know no more of one.
+
+A kind of tests is a `CatalogUnit`, the node that holds what its tests share on one target, and below it `CatalogItem`s.
+Both go together with pytest's own nodes: `class Page(CatalogUnit, pytest.File)`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_testlab.catalog.scan import NameRegistry
+from pytest_testlab.catalog.secrets import SecretLookup, require_all
+from pytest_testlab.errors import CatalogError, StageFailure, TestlabError, UsageError
+from pytest_testlab.model import Deployment, FailureClass, SecretRef, Subject
+
+if TYPE_CHECKING:
+    from pytest_testlab.catalog.lab import Lab
+    from pytest_testlab.protocols import Observer, Platform, Target
+
+RERUN = "rerun"
+"""The outcome of a report whose test is tried again; pytest-rerunfailures' word, which other plugins know."""
+
+
+class Seen:
+    """What the files of a catalog have in common while they are collected."""
+
+    def __init__(self) -> None:
+        self.names = NameRegistry()
+        self.digest = hashlib.sha256()
+        """Of every file's bytes, in order: workers that read others get no test."""
+        self.folders: set[tuple[int, int]] = set()
+
+
+LAB: pytest.StashKey[Lab] = pytest.StashKey()
+SEEN: pytest.StashKey[Seen] = pytest.StashKey()
+
+
+class Headline(TestlabError):
+    """What pytest shows of a failed test: the headline of its bundle, and no traceback."""
+
+    def __init__(self, lines: tuple[str, ...]) -> None:
+        super().__init__("\n".join(lines))
+
+
+@dataclass
+class UnitState:
+    """What the tests of one unit share while they run on one target."""
+
+    deployment: Deployment | None = None
+    """Set as soon as it is decided where the app goes, so that a deploy that broke half-way is removed too."""
+    deployed: bool = False
+    """Whether the stage `install` was got through."""
+    failed: tuple[str, FailureClass] | None = None
+    """The first stage that failed."""
+    expected: bool = False
+    """Whether that failure was the one that the entry expects."""
+    skipped: str | None = None
+    """Why the unit can't run here at all."""
+    concealed: set[str] = field(default_factory=set, repr=False)
+    """What must be masked in whatever its tests show, beside what the lab knows anyway."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Equipment:
+    """What the lab gives a test to work with."""
+
+    target: Target
+    platform: Platform
+    secrets: SecretLookup = field(repr=False)
+    tell: Callable[[frozenset[str]], None] = lambda values: None
+    """Told of every secret that comes about, for whoever may have to mask it when this process is gone."""
+
+    def clean_up(self, state: UnitState) -> None:
+        """Remove the unit's app; raises `InfraError` when something of it stays."""
+        if state.deployment is not None:
+            self.platform.destroy(self.target, state.deployment)
+            state.deployment = None
+            state.deployed = False
+
+
+class CatalogUnit(pytest.Collector):
+    """A node whose tests run in order on one target; pytest sets it up and tears it down around them."""
+
+    state: UnitState | None = None
+
+    def setup(self) -> None:
+        """Let the lab make the target fit for a new unit."""
+        lab = self.config.stash.get(LAB, None)
+        if lab is not None:
+            lab.enter(self)
+        super().setup()
+
+    def teardown(self) -> None:
+        """Remove what its tests left on the target."""
+        super().teardown()
+        lab = self.config.stash.get(LAB, None)
+        if lab is not None:
+            lab.leave(self)
+
+    def clean_up(self, equipment: Equipment, state: UnitState) -> None:
+        """Remove from the target what the unit put there; raises `InfraError` when something of it stays."""
+        equipment.clean_up(state)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:  # type: ignore[override]
+        """A malformed file is shown as its problems, a line each."""
+        if isinstance(excinfo.value, CatalogError):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo)
+
+
+class CatalogItem(pytest.Item):
+    """One test of the catalog: the row of every history."""
+
+    result: dict[str, Any] | None = None
+    """What came of it, as plain values; goes with the report to the controller."""
+    stage: str
+    """What it does; tests of one suite and stage are taken for equally long until they have a history."""
+
+    @property
+    def subject(self) -> Subject:
+        """What it is a test of."""
+        raise NotImplementedError
+
+    @property
+    def has_app(self) -> bool:
+        """Whether it tests an app; then a failure's evidence must be about that."""
+        return True
+
+    @property
+    def static(self) -> bool:
+        """Whether that app is a static site, without a process."""
+        return False
+
+    @property
+    def is_last(self) -> bool:
+        """Whether a failure that its subject expects must have come by its end."""
+        return True
+
+    @property
+    def idle(self) -> str | None:
+        """Why there is nothing to do for it, so that it is skipped."""
+        return None
+
+    @property
+    def unit(self) -> CatalogUnit:
+        """Where it belongs."""
+        return next(node for node in reversed(self.listchain()) if isinstance(node, CatalogUnit))
+
+    def work(self, equipment: Equipment, state: UnitState, observe: Observer) -> None:
+        """Do on the target what the test is there for; passes by returning.
+
+        Raises `StageFailure`, `InfraError` or `RequirementMissing`. Must keep its subject's `timeout_s` by itself.
+        """
+        raise NotImplementedError
+
+    def runtest(self) -> None:
+        """Run it on this process's target."""
+        self.config.stash[LAB].run(self)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:  # type: ignore[override]
+        """A failure is shown as its headline; only a fault of the lab's own shows a traceback."""
+        if isinstance(excinfo.value, Headline | StageFailure):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo)
+
+    def describe(self) -> dict[str, Any]:
+        """What the controller must know of it, as plain values."""
+        subject = self.subject
+        return {
+            "test": self.nodeid,
+            "suite": subject.suite.value,
+            "entry": subject.name,
+            "stage": str(self.stage),
+            "priority": subject.priority.value,
+            "owner": subject.owner,
+            "tags": list(subject.tags),
+            "file": self.nodeid.partition("::")[0],
+        }
+
+
+def describe(items: Iterable[pytest.Item]) -> list[dict[str, Any]]:
+    """Every test of the catalog among the items."""
+    return [item.describe() for item in items if isinstance(item, CatalogItem)]
+
+
+def digest(config: pytest.Config) -> str:
+    """A digest of every file of the catalog that was read, in order."""
+    return config.stash[SEEN].digest.hexdigest()
+
+
+def given_secrets(items: Iterable[pytest.Item], lookup: SecretLookup) -> set[str]:
+    """The values of all secrets that entries name and somebody gave."""
+    found = set()
+    for name in {value.name for it in _subjects(items) for value in it.env.values() if isinstance(value, SecretRef)}:
+        with contextlib.suppress(UsageError):
+            found.add(lookup(name))
+    return found
+
+
+def missing_secrets(items: Iterable[pytest.Item], lookup: SecretLookup) -> str:
+    """What is to be said of the secrets that entries name and nobody gave, a line each; empty when all are there."""
+    try:
+        require_all(_subjects(items), lookup)
+    except UsageError as error:
+        return str(error)
+    return ""
+
+
+def _subjects(items: Iterable[pytest.Item]) -> Iterator[Subject]:
+    """Each once, where its tests stand together."""
+    last = None
+    for item in items:
+        if isinstance(item, CatalogItem) and item.subject is not last:
+            last = item.subject
+            yield last
