@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import subprocess
 import sys
 import time
@@ -39,11 +40,10 @@ async def _pass_on(
     delivering = asyncio.create_task(_deliver(pieces, sink))
     free_at = 0.0
     try:
-        while piece := await source.read(PIECE):
-            free_at = max(free_at, time.monotonic()) + len(piece) / bytes_per_s
-            await pieces.put((free_at + delay_s, piece))
-    except OSError:
-        pass  # reset by its peer: the other direction ends with the same
+        with contextlib.suppress(ConnectionError):  # reset by its peer: the other direction ends with the same
+            while piece := await source.read(PIECE):
+                free_at = max(free_at, time.monotonic()) + len(piece) / bytes_per_s
+                await pieces.put((free_at + delay_s, piece))
     finally:
         await pieces.put((free_at + delay_s, b""))
         await delivering

@@ -220,16 +220,14 @@ def read_segment(
 def count_records(path: Path, offset: int = 0) -> int:
     """How many whole records there are from `offset` on; 0 for what can't be read."""
     count = 0
-    try:
-        with _open(path) as file:
-            size = os.fstat(file.fileno()).st_size
-            at = max(offset, len(HEADER))
-            while at + _NUMBERS.size <= size:
-                length, blob_length, _, _ = _NUMBERS.unpack(os.pread(file.fileno(), _NUMBERS.size, at))
-                at += _NUMBERS.size + length + blob_length
-                count += at <= size
-    except (JournalError, OSError, struct.error):
-        pass  # whoever reads it for good says what is wrong; this is only a number to show
+    # Whoever reads it for good says what is wrong with it; this is only a number to show.
+    with contextlib.suppress(JournalError, OSError, struct.error), _open(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        at = max(offset, len(HEADER))
+        while at + _NUMBERS.size <= size:
+            length, blob_length, _, _ = _NUMBERS.unpack(os.pread(file.fileno(), _NUMBERS.size, at))
+            at += _NUMBERS.size + length + blob_length
+            count += at <= size
     return count
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import os
 import sys
@@ -26,7 +27,7 @@ STOPPED = b"\ntestlab: stopped at once; `testlab recover` brings in what was rec
 BAD = ("failed", "error", "blocked", "not_run")
 
 
-class Controller:
+class Controller(abc.ABC):
     """A pytest plugin; `Local` and `Distributed` add how tests reach their targets."""
 
     run: Run
@@ -102,9 +103,9 @@ class Controller:
         bad = any(self.run.counts.get(status) for status in BAD)
         return "finished", 1 if bad and exitstatus == 0 else exitstatus
 
+    @abc.abstractmethod
     def _broke_off(self, session: pytest.Session) -> bool:
         """Whether the session ended before its last test because enough had failed."""
-        raise NotImplementedError
 
     def _say_stopping(self) -> None:
         self._say_in_handler(STOPPING)

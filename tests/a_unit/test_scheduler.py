@@ -96,6 +96,17 @@ class Rig:
         for line in lines or self.lines:
             self.scheduler.usable(line, line.sent[-1][1]["server"]["epoch"])
 
+    def replaced(self) -> Line:
+        """A new worker in the place of the only one, which died; its target is blank and usable again."""
+        line = Line(0)
+        self.lines = [line]
+        self.scheduler.add_node(line)
+        self.scheduler.add_node_collection(line, TESTS)
+        self.pool.wait_ready(self.pool.slots[0], 5)
+        self.scheduler.slot_changed(self.pool.slots[0])
+        self.usable()
+        return line
+
     def through(self, line: Line) -> None:
         for index in line.given[-1]:
             self.scheduler.mark_test_complete(line, index)
@@ -172,23 +183,11 @@ def test_a_dead_workers_unit_is_tried_once_more() -> None:
     rig = Rig(1).up()
     rig.usable()
     assert rig.scheduler.remove_node(rig.lines[0]) == "a::install"
-    second = Line(0)
-    rig.lines = [second]
-    rig.scheduler.add_node(second)
-    rig.scheduler.add_node_collection(second, TESTS)
-    rig.pool.wait_ready(rig.pool.slots[0], 5)
-    rig.scheduler.slot_changed(rig.pool.slots[0])
-    rig.usable()
+    second = rig.replaced()
     assert second.given == [[0, 1]]
     assert rig.scheduler.remove_node(second) == "a::install"
     assert rig.notes.says == ["blocked by a::install: a::check"]
-    third = Line(0)
-    rig.lines = [third]
-    rig.scheduler.add_node(third)
-    rig.scheduler.add_node_collection(third, TESTS)
-    rig.pool.wait_ready(rig.pool.slots[0], 5)
-    rig.scheduler.slot_changed(rig.pool.slots[0])
-    rig.usable()
+    third = rig.replaced()
     assert third.given == [[2, 3]]
 
 
@@ -231,13 +230,7 @@ def test_a_dead_workers_last_word_counts() -> None:
     rig.usable()
     rig.notes.on_disk = {"a::install": False}
     assert rig.scheduler.remove_node(rig.lines[0]) is None
-    second = Line(0)
-    rig.lines = [second]
-    rig.scheduler.add_node(second)
-    rig.scheduler.add_node_collection(second, TESTS)
-    rig.pool.wait_ready(rig.pool.slots[0], 5)
-    rig.scheduler.slot_changed(rig.pool.slots[0])
-    rig.usable()
+    second = rig.replaced()
     assert second.sent[-1] == ("testlab_run", {"indices": [1], "attempts": {}})
 
 
