@@ -428,7 +428,7 @@ class Provenance:
     run: str
     mode: str
     trigger: str
-    """`scheduled-nightly`, `cli:<user>`, `web:<user>`, `api:<name of the token>`."""
+    """`scheduled-nightly`, `manual:<user>` (that, by hand), `cli:<user>`, `web:<user>`, `api:<name of the token>`."""
     actor: str
     platform: str
     provider: str

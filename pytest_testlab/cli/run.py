@@ -5,16 +5,27 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from typing import NoReturn
+
+from pytest_testlab.cli._common import settings_of
+from pytest_testlab.errors import UsageError
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "run",
-        help="run a catalog; takes whatever pytest takes",
-        usage="testlab run [CATALOG …] [--testlab-pool N …] [pytest's own options]",
+        help="run a catalog, or the nightly of lab.toml; takes whatever pytest takes",
+        usage="testlab run [CATALOG …] [--testlab-pool N …] [pytest's own options]\n"
+        "       testlab run --trigger manual [--schedule NAME] [--config FILE]",
         add_help=True,
+        allow_abbrev=False,  # pytest's --co is no --config
     )
+    parser.add_argument(
+        "--trigger", choices=("cli", "manual"), default="cli", help="manual: play the nightly as it stands in lab.toml"
+    )
+    parser.add_argument("--schedule", metavar="NAME", help="which one of several; default: nightly, else the first")
+    parser.add_argument("--config", metavar="FILE", help="the lab.toml; default: as for testlab schedule")
     parser.set_defaults(handler=handle, takes_rest=True)
 
 
@@ -23,7 +34,28 @@ def handle(args: argparse.Namespace) -> int:
 
     In this very process pytest would find the lab imported already, and warn of it: too late to rewrite its asserts.
     """
+    if args.trigger == "manual":
+        _play_nightly(args)
+    if args.schedule or args.config:
+        raise UsageError("--schedule and --config go with --trigger manual")
     arguments = list(args.rest)
     if not any(argument.startswith("--testlab-") for argument in arguments):
         arguments += ["--testlab-pool", "1"]
     os.execv(sys.executable, [sys.executable, "-P", "-m", "pytest", *arguments])  # noqa: S606  no shell
+
+
+def _play_nightly(args: argparse.Namespace) -> NoReturn:
+    """Become the session that the schedule would start, in the folder of its lab.toml; it is recorded as by hand."""
+    from pytest_testlab.labfile.find import need_lab_file
+    from pytest_testlab.labfile.session import command
+    from pytest_testlab.session.provenance import TRIGGER
+
+    if args.rest:
+        raise UsageError(
+            f"--trigger manual plays what lab.toml says, and nothing else: leave out {' '.join(args.rest)}"
+        )
+    lab = need_lab_file(args.config, settings_of(args))
+    line = command(lab.schedule(args.schedule), lab.folder)
+    print(f"testlab: as {lab.file} says", file=sys.stderr, flush=True)
+    os.chdir(lab.folder)
+    os.execve(line[0], line, {**os.environ, TRIGGER: "manual"})  # noqa: S606  no shell

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import getpass
+import os
+import re
 import subprocess
+from collections.abc import Callable, Mapping, MutableMapping
 from importlib.metadata import version
 from pathlib import Path
 
+from pytest_testlab.errors import UsageError
 from pytest_testlab.model import Provenance, new_run_id
 from pytest_testlab.options import Settings
 
@@ -18,6 +22,33 @@ def actor() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return "unknown"
+
+
+TRIGGER, RUN = "TESTLAB_TRIGGER", "TESTLAB_RUN"
+"""How the lab's own starters say what a session is and what its run is called; no settings, and not for users."""
+TRIGGERS: Mapping[str, Callable[[], str]] = {
+    "scheduled-nightly": lambda: "scheduled-nightly",
+    "manual": lambda: f"manual:{actor()}",
+}
+"""What a starter may say → what is recorded: whoever starts a session is named by it, and not by the starter."""
+_RUN_ID = re.compile(r"\d{8}-\d{4}-[a-z0-9]{4}")
+
+
+def started_as(environ: MutableMapping[str, str], settings: Settings) -> tuple[str, str | None]:
+    """(the trigger to record, the run's name or None), taken out of the environment, so that no child has them.
+
+    Raises `UsageError` for what no starter of the lab says.
+    """
+    word, run = environ.pop(TRIGGER, ""), environ.pop(RUN, "")
+    if not word and not run:
+        return f"cli:{actor()}", None
+    if word not in TRIGGERS:
+        raise UsageError(f"{TRIGGER}: {word!r} is unknown; allowed: {', '.join(TRIGGERS)}, set by the lab itself")
+    if settings.mode != "nightly":
+        raise UsageError(f"{TRIGGER}: {word!r} goes with --testlab-mode nightly only, not with {settings.mode}")
+    if run and not _RUN_ID.fullmatch(run):
+        raise UsageError(f"{RUN}: {run!r} is no name of a run; the lab itself sets it")
+    return TRIGGERS[word](), run or None
 
 
 def _git(folder: Path, *arguments: str) -> str:
@@ -31,13 +62,17 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def provenance(settings: Settings, *, root: Path, provider: str, platform: str) -> Provenance:
-    """Everything that makes a run comparable, taken down as it starts. Asks git, for at most 30 s."""
+    """Everything that makes a run comparable, taken down as it starts. Asks git, for at most 30 s.
+
+    Raises `UsageError` as `started_as` does.
+    """
+    trigger, run = started_as(os.environ, settings)
     now = dt.datetime.now(dt.UTC)
     sha = _git(root, "rev-parse", "HEAD")
     return Provenance(
-        run=new_run_id(now),
+        run=run or new_run_id(now),
         mode=settings.mode,
-        trigger=f"cli:{actor()}",
+        trigger=trigger,
         actor=actor(),
         platform=platform,
         provider=provider,

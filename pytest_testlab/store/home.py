@@ -32,7 +32,7 @@ def home(settings: Settings) -> Path:
 
     Raises `UsageError` that names the directory which bars the way, or a home that others may write to.
     """
-    path = _wanted(settings)
+    path = home_path(settings)
     _refuse_shared(path)  # before it is closed: what lies there already may be anybody's
     make_folder(path, 0o711 if os.geteuid() == 0 else 0o700)
     make_folder(path / "runs", 0o700)
@@ -51,7 +51,8 @@ def _refuse_shared(path: Path) -> None:
         raise UsageError(f"the lab's home {path} belongs to another user; set TESTLAB_HOME to a folder of your own")
 
 
-def _wanted(settings: Settings) -> Path:
+def home_path(settings: Settings) -> Path:
+    """Where the lab's home is or would be, without making it."""
     if settings.home:
         return Path(os.path.abspath(Path(settings.home).expanduser()))  # noqa: PTH100  links stay as the user wrote them
     if os.geteuid() == 0:

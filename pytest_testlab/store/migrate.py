@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from pytest_testlab.errors import UsageError
 from pytest_testlab.store.engine import one_line
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest revision; revisions are four digits, so that they compare as text."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = 0x7E571AB

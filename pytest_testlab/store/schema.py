@@ -246,3 +246,32 @@ journal_segment = sa.Table(
     sa.Column("events_to", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("bundles_to", sa.BigInteger, nullable=False, server_default="0"),
 )
+
+# A row for each night of a schedule that was due: `(schedule, due_at)` is unique, so that none is started twice.
+night = sa.Table(
+    "night",
+    metadata,
+    _id(),
+    _text("schedule"),
+    _moment("due_at"),
+    _text("state"),
+    sa.Column("reason", sa.Text, nullable=False, server_default=""),
+    sa.Column("caught_up", sa.Boolean, nullable=False, server_default=sa.text("false")),
+    _text("run", nullable=True),
+    _text("place", nullable=True),
+    _int("pid", nullable=True),
+    _moment("started_at", nullable=True),
+    _moment("ended_at", nullable=True),
+    _small("exit_code", nullable=True),
+    sa.UniqueConstraint("schedule", "due_at"),
+)
+
+# What APScheduler keeps of each schedule, in the shape that it would give the table itself.
+schedule_job = sa.Table(
+    "schedule_job",
+    metadata,
+    sa.Column("id", sa.Unicode(191), primary_key=True),
+    sa.Column("next_run_time", sa.Float(25), nullable=True),
+    sa.Column("job_state", sa.LargeBinary, nullable=False),
+    sa.Index("ix_schedule_job_next_run_time", "next_run_time"),
+)
