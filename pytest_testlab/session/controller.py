@@ -115,6 +115,7 @@ class Controller(abc.ABC):
         with contextlib.suppress(OSError):
             os.write(private.stderr(self.config), line)
 
+    @abc.abstractmethod
     def _kill_workers(self) -> None:
         """End other processes of this session at once; called in a signal handler."""
 

@@ -83,6 +83,9 @@ class Local(Controller):
     def _broke_off(self, session: pytest.Session) -> bool:
         return bool(session.shouldfail or session.shouldstop) and not self.run.say
 
+    def _kill_workers(self) -> None:
+        """There are none."""
+
     def _before_unit(self) -> None:
         slot = self.run.pool.slots[0]
         if not self.fresh and (self.run.provider.blank_between_units or self.lab.spoiled):
