@@ -191,8 +191,8 @@ def test_what_is_on_disk_is_not_run_again(lab: LabSession) -> None:
 
 
 HUNG = {
-    "stopped": ("os.kill(os.getpid(), signal.SIGSTOP)", "SILENT_S = 4", "its process was stopped"),
-    "stuck": ("\n            while True: ctypes.PyDLL(None).sleep(9)", "SILENT_S = 4", "said nothing for"),
+    "stopped": ("os.kill(os.getpid(), signal.SIGSTOP)", "SILENT_S = 10", "its process was stopped"),
+    "stuck": ("\n            while True: ctypes.PyDLL(None).sleep(9)", "SILENT_S = 10", "said nothing for"),
     "busy": ("\n            while True: time.sleep(0.01)", "GRACE_S = -597", "did not end within"),
 }
 
