@@ -54,3 +54,8 @@ def testlab_run_finished(run: str, state: str, counts: Mapping[str, int]) -> Non
 @hookspec
 def testlab_commands() -> Iterable[Callable[[argparse._SubParsersAction[argparse.ArgumentParser]], None]] | None:
     """Add commands to `testlab`; each callable adds its parser and sets `handler`, called with the parsed arguments."""
+
+
+@hookspec
+def testlab_schemas() -> Mapping[str, Callable[[], Mapping[str, object]]] | None:
+    """Offer the JSON Schemas of files that users write, by name; `testlab schema NAME` calls the one asked for."""

@@ -22,7 +22,7 @@ MODES = ("cli", "nightly")
 
 def parse_duration(text: str) -> float:
     """Seconds of `90`, `90s`, `10m`, `6h`; raises `ValueError` with what is allowed."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h)?", text.strip())
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(s|m|h)?", text.strip())
     if match is None or float(match[1]) <= 0:
         raise ValueError(f"{text!r} is not a duration; allowed: a number above 0 with s, m or h, e.g. 90s, 10m, 6h")
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600, None: 1}[match[2]]

@@ -15,6 +15,7 @@ from pytest_testlab.errors import UsageError
 GROUP = "testlab"
 BUILT_IN = (
     "pytest_testlab.testing",
+    "pytest_testlab.catalog",
     "pytest_testlab.platform",
     "pytest_testlab.diagnosis",
 )

@@ -14,6 +14,7 @@ from pytest_testlab.model import Check, CommandCheck, Entry, HttpCheck, Ready, S
 
 ADDONS = ("postgresql",)
 """The addons that an entry can ask for."""
+MOST_CHECKS = 100
 
 HEADER: Schema = {
     "name": ("name", values.entry_name),
@@ -54,6 +55,10 @@ CHECKS: Mapping[str, Schema] = {
 """Kind of check, which is also the key that makes it one → its keys."""
 SUITES = {"app": Suite.APPS, "demo": Suite.DEMOS}
 TABLES = (*SUITES, "build", "run", "env", "checks")
+NEEDS: Mapping[str, tuple[str, ...]] = {**dict.fromkeys(SUITES, ("name",)), "build": ("commands",)}
+"""Table → the keys that it can't be without."""
+WAYS_TO_RUN = ("command", "static")
+"""Of these [run] has exactly one."""
 CONTENT_KEYS = ("contains", "json", "headers")
 BARE_STATUS = (
     "asserts nothing about the answer's content, and a bare status also passes when something else answers;"
@@ -75,7 +80,7 @@ class EntryReader(TableReader):
         for key in [key for key in document if key not in TABLES][: MOST_FAULTS + 1]:
             self._fault((key,), values.unknown(key, TABLES))
         fields = self._header(document)
-        fields |= self._part(document, "build", BUILD, needs=("commands",)) if "build" in document else {}
+        fields |= self._part(document, "build", BUILD, needs=NEEDS["build"]) if "build" in document else {}
         fields |= self._run(document, built=bool(fields.get("build")))
         if "env" in document:
             fields["env"] = self._value(("env",), values.env, document["env"]) or {}
@@ -92,7 +97,7 @@ class EntryReader(TableReader):
             self._fault(("demo",) if kinds else (), f"{said}; a file holds exactly one of them")
             return {}
         kind = kinds[0]
-        fields = self._part(document, kind, HEADER, needs=("name",))
+        fields = self._part(document, kind, HEADER, needs=NEEDS[kind])
         for index, addon in enumerate(fields.get("addons", ())):
             if addon not in self._addons:
                 known = ", ".join(self._addons)
@@ -105,8 +110,8 @@ class EntryReader(TableReader):
             return {}
         fields = self._part(document, "run", RUN)
         given = document["run"] if type(document["run"]) is dict else {"command": None}
-        if ("command" in given) is ("static" in given):
-            said = "both command and static are given" if "static" in given else "neither command nor static is given"
+        if len(ways := [way for way in WAYS_TO_RUN if way in given]) != 1:
+            said = "both command and static are given" if ways else "neither command nor static is given"
             self._fault(("run",), f"{said}; exactly one of them is needed")
         if "ready" in fields:
             fields["ready"] = Ready(**self._table(("run", "ready"), fields["ready"], READY))
@@ -119,7 +124,7 @@ class EntryReader(TableReader):
             self._fault(("checks",), "expected an array of tables, got a table; write [[checks]], one for each check")
             return ()
         try:
-            checks = values.many(values.table, 100)(given)
+            checks = _check_tables(given)
         except Refused as refused:
             self._refused(("checks",), refused)
             return ()
@@ -178,6 +183,7 @@ class EntryReader(TableReader):
         return _misplaced(key, schema, of) or super()._unknown(key, schema, of)
 
 
+_check_tables = values.many(values.table, MOST_CHECKS)
 _MAKERS: Mapping[str, Callable[[EntryReader, KeyPath, dict[str, Any], dict[str, Any]], Check | None]] = {
     "http": EntryReader._http,
     "script": EntryReader._script,

@@ -1,7 +1,7 @@
 """Strict readers of the values that a testlab.toml may hold. Nothing is coerced: a boolean is no integer.
 
 Each reader takes what the parser gave and returns what the model holds, or raises `Refused`. A refusal never repeats a
-value that could be a secret.
+value that could be a secret. Beside each stands what it `says` of itself to editors, in JSON Schema.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ KeyPath = tuple[str | int, ...]
 """Where a value stands: keys, and the indices of list items counted from 0."""
 T = TypeVar("T")
 Convert = Callable[[Any], T]
+JsonSchema = dict[str, Any]
 
 LONGEST_TEXT = 20_000
 LONGEST_S = 24 * 3600.0
@@ -51,6 +52,26 @@ class Refused(Exception):
         refused = cls("")
         refused.faults = faults
         return refused
+
+
+# --- words for editors -----------------------------------------------------------------------------------------------
+
+_SAID: dict[Convert[Any], JsonSchema] = {}
+
+
+def says(**schema: Any) -> Callable[[Convert[T]], Convert[T]]:
+    """Note what a reader takes, in keywords of JSON Schema; what it refuses besides stands in `json_schema.BEYOND`."""
+
+    def note(convert: Convert[T]) -> Convert[T]:
+        _SAID[convert] = schema
+        return convert
+
+    return note
+
+
+def said(convert: Convert[Any]) -> JsonSchema:
+    """The JSON Schema of what a reader takes; raises `KeyError` for one that says nothing."""
+    return _SAID[convert]
 
 
 # --- words for messages ----------------------------------------------------------------------------------------------
@@ -83,6 +104,7 @@ def _expected(what: str, value: object) -> Refused:
 # --- plain values ----------------------------------------------------------------------------------------------------
 
 
+@says(type="string", maxLength=LONGEST_TEXT, pattern=r"\S")
 def text(value: Any) -> str:
     """A string that is not empty; may have several lines."""
     if type(value) is not str:
@@ -96,6 +118,10 @@ def text(value: Any) -> str:
     return value
 
 
+_CONTROL = r"\u0000-\u001f\u007f-\u009f"
+
+
+@says(type="string", maxLength=200, pattern=rf"^[^{_CONTROL}]*[^\s{_CONTROL}][^{_CONTROL}]*$")
 def line(value: Any) -> str:
     """A string of one printable line of at most 200 characters."""
     if not text(value).isprintable():
@@ -105,6 +131,7 @@ def line(value: Any) -> str:
     return str(value)
 
 
+@says(type="object")
 def table(value: Any) -> dict[str, Any]:
     """A table."""
     if type(value) is not dict:
@@ -115,6 +142,7 @@ def table(value: Any) -> dict[str, Any]:
 def integer(least: int, most: int) -> Convert[int]:
     """A reader of integers within bounds."""
 
+    @says(type="integer", minimum=least, maximum=most)
     def read(value: Any) -> int:
         if type(value) is not int:
             raise _expected(f"an integer from {least} to {most}", value)
@@ -129,6 +157,7 @@ def matching(pattern: str, allowed: str) -> Convert[str]:
     """A reader of strings that fit a pattern; `allowed` says it in words."""
     fits = re.compile(pattern).fullmatch
 
+    @says(type="string", pattern=f"^{pattern}$")
     def read(value: Any) -> str:
         if type(value) is not str:
             raise _expected("a string", value)
@@ -143,6 +172,7 @@ def one_of(allowed: Iterable[str], make: Callable[[str], T]) -> Convert[T]:
     """A reader of one word out of a few."""
     known = {word: make(word) for word in allowed}
 
+    @says(enum=list(known))
     def read(value: Any) -> T:
         if type(value) is not str:
             raise _expected("a string", value)
@@ -155,7 +185,9 @@ def one_of(allowed: Iterable[str], make: Callable[[str], T]) -> Convert[T]:
 
 def many(convert: Convert[T], most: int, *, least: int = 0, unique: bool = False) -> Convert[tuple[T, ...]]:
     """A reader of arrays; every bad item is named."""
+    bounds = {"minItems": least, "maxItems": most} if least else {"maxItems": most}
 
+    @says(type="array", items=said(convert), **bounds, **({"uniqueItems": True} if unique else {}))
     def read(value: Any) -> tuple[T, ...]:
         if type(value) is not list:
             raise _expected("an array", value)
@@ -182,6 +214,7 @@ def many(convert: Convert[T], most: int, *, least: int = 0, unique: bool = False
 _DURATION = 'a duration such as "90s", "10m" or "1h"'
 
 
+@says(type="string", maxLength=20, pattern=r"^\s*(?=[0-9.]*[1-9])[0-9]+(\.[0-9]+)?[smh]?\s*$")
 def duration(value: Any) -> float:
     """Seconds of "90s", "10m" or "1h"; at most 24 h."""
     if type(value) is not str:
@@ -206,6 +239,7 @@ _name = matching(
 )
 
 
+@says(**said(_name), **{"not": {"pattern": "^xn--"}})
 def entry_name(value: Any) -> str:
     """The name of an entry: a label of a host name, never a path."""
     name = _name(value)
@@ -227,6 +261,7 @@ status = integer(100, 599)
 _class = one_of(FailureClass, FailureClass)
 
 
+@says(enum=[found.value for found in FailureClass if found not in UNEXPECTABLE])
 def failure_class(value: Any) -> FailureClass:
     """A class that an entry may expect to fail with."""
     found = _class(value)
@@ -238,6 +273,7 @@ def failure_class(value: Any) -> FailureClass:
 _REQUIREMENT = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.+-]{0,63}?)[ \t]*([<>=!~].{0,200})?", re.ASCII)
 
 
+@says(type="string", pattern=f"^{_REQUIREMENT.pattern}$")
 def requirement(value: Any) -> Requirement:
     """A tool with an optional PEP 440 specifier: `python3>=3.11`."""
     if type(value) is not str:
@@ -261,6 +297,7 @@ def _requirement(value: str) -> Requirement:
     return Requirement(tool=tool, specifier=specifier)
 
 
+@says(type="string", maxLength=LONGEST_TEXT, pattern=r'^/(?!/)[!-"$-~]*$')
 def url_path(value: Any) -> str:
     """The path of a request: begins with one slash, and is ASCII without spaces, as it goes over the wire."""
     path = text(value)
@@ -271,6 +308,7 @@ def url_path(value: Any) -> str:
     return path
 
 
+@says(**said(line) | {"pattern": rf"^(?!/)(?!(.*/)?\.\.(/|$))[^\\{_CONTROL}]*[^\s\\{_CONTROL}][^\\{_CONTROL}]*$"})
 def inner_path(value: Any) -> PurePosixPath:
     """A path inside the entry's folder, by its words alone; what stands on the disk is checked later."""
     raw = line(value)
@@ -280,6 +318,22 @@ def inner_path(value: Any) -> PurePosixPath:
     return path
 
 
+_length = integer(8, 256)
+_ENV_TABLES: dict[str, Convert[SecretRef | Generated]] = {
+    "secret": lambda value: SecretRef(name=secret_name(value)),
+    "generate": lambda value: Generated(length=_length(value)),
+}
+
+
+@says(
+    anyOf=[
+        {"type": "string", "maxLength": LONGEST_TEXT},
+        *(
+            {"type": "object", "properties": {key: taken}, "required": [key], "additionalProperties": False}
+            for key, taken in (("secret", said(secret_name)), ("generate", said(_length)))
+        ),
+    ]
+)
 def env_value(value: Any) -> EnvValue:
     """A string, `{ secret = "name" }` or `{ generate = 24 }`."""
     if type(value) is str:
@@ -296,13 +350,6 @@ def env_value(value: Any) -> EnvValue:
     )
 
 
-_length = integer(8, 256)
-_ENV_TABLES: dict[str, Convert[SecretRef | Generated]] = {
-    "secret": lambda value: SecretRef(name=secret_name(value)),
-    "generate": lambda value: Generated(length=_length(value)),
-}
-
-
 def _inside(key: str, convert: Convert[T], value: Any) -> T:
     try:
         return convert(value)
@@ -310,9 +357,24 @@ def _inside(key: str, convert: Convert[T], value: Any) -> T:
         raise Refused.of([((key, *at), why) for at, why in refused.faults]) from None
 
 
-_env_key = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}").fullmatch
+_ENV_KEY = r"[A-Za-z_][A-Za-z0-9_]{0,99}"
+_env_key = re.compile(_ENV_KEY).fullmatch
 
 
+def _any_case(word: str) -> str:
+    """A pattern of a word in capitals or not; JSON Schema has no flags."""
+    return "".join(f"[{letter}{letter.lower()}]" if letter.isalpha() else letter for letter in word)
+
+
+_RESERVED = f"({'|'.join(map(_any_case, RESERVED_ENV))})$|{_any_case('TESTLAB_')}"
+
+
+@says(
+    type="object",
+    maxProperties=200,
+    propertyNames={"pattern": f"^(?!{_RESERVED}){_ENV_KEY}$"},
+    additionalProperties=said(env_value),
+)
 def env(value: Any) -> dict[str, EnvValue]:
     """The table [env]."""
     return _mapping(table(value), _refuse_env_key, env_value, most=200)
@@ -327,6 +389,13 @@ def _refuse_env_key(key: str) -> str | None:
     return "is reserved: names that begin with TESTLAB_ are the lab's" if upper.startswith("TESTLAB_") else None
 
 
+@says(
+    type="object",
+    minProperties=1,
+    maxProperties=50,
+    propertyNames={"pattern": said(header)["pattern"]},
+    additionalProperties=said(line),
+)
 def headers(value: Any) -> dict[str, str]:
     """Header → text that its value must contain."""
     return _mapping(_filled(value), _refuse_header, line, most=50)
@@ -366,6 +435,7 @@ def _mapping(
     return found
 
 
+@says(type="object", minProperties=1, maxProperties=100, propertyNames={"minLength": 1})
 def json_values(value: Any) -> dict[str, Any]:
     """Dotted path → value. Nested tables mean the same as dotted keys, so that quotes don't change the meaning."""
     found: dict[str, Any] = {}

@@ -10,7 +10,7 @@ from pytest_testlab.cli import build_parser, main
 def test_every_command_is_there() -> None:
     """The engine's own, and those that plugins register by the hook testlab_commands."""
     _, names = build_parser()
-    assert {"doctor", "run", "runs", "diff", "why", "serve", "recover", "db"} <= set(names)
+    assert {"doctor", "new", "schema", "run", "runs", "diff", "why", "serve", "recover", "db"} <= set(names)
 
 
 @pytest.mark.parametrize(

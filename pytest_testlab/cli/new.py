@@ -1,0 +1,71 @@
+"""`testlab new KIND NAME`: a folder with a commented entry that passes, to start one's own from."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+
+from pytest_testlab.errors import UsageError
+
+TEMPLATES = Path(__file__).parent / "templates"
+"""A folder for each kind of entry that can be made."""
+PLACEHOLDER = "@NAME@"
+
+
+def kinds() -> list[str]:
+    """What can be made."""
+    return sorted(folder.name for folder in TEMPLATES.iterdir() if folder.is_dir())
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser("new", help="write a commented entry that passes, to start from")
+    parser.add_argument("kind", metavar="KIND", choices=kinds(), help=f"what to make: {' or '.join(kinds())}")
+    parser.add_argument("name", metavar="NAME", help="its name, and its folder's")
+    parser.add_argument("--in", metavar="DIR", dest="where", type=Path, help="where its folder goes; default: here")
+    parser.set_defaults(handler=handle)
+
+
+def handle(args: argparse.Namespace) -> int:
+    """Write the folder, and say what to type next."""
+    folder = make(args.kind, args.name, args.where or Path())
+    print(f"{folder} is there: {', '.join(sorted(file.name for file in folder.iterdir()))}")
+    print(f"run it with: testlab run {shlex.quote(str(folder))}")
+    return 0
+
+
+def make(kind: str, name: str, where: Path) -> Path:
+    """Write the entry's folder below `where`, and return it; raises `UsageError` where nothing was written."""
+    folder = where / _sound(name)
+    _refuse_inside_an_entry(where)
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        raise UsageError(f"{folder} exists already: take another name, or move it away") from None
+    except FileNotFoundError:
+        raise UsageError(f"{where} doesn't exist: make it first, or leave --in out") from None
+    except OSError as error:
+        raise UsageError(f"{folder} can't be made: {error.strerror or error}") from None
+    for file in sorted((TEMPLATES / kind).iterdir()):
+        if file.is_file():
+            text = file.read_text(encoding="utf-8").replace(PLACEHOLDER, name)
+            (folder / file.name).write_text(text, encoding="utf-8")
+    return folder
+
+
+def _sound(name: str) -> str:
+    from pytest_testlab.catalog.values import Refused, entry_name
+
+    try:
+        return entry_name(name)
+    except Refused as refused:
+        raise UsageError(f"NAME: {refused}") from None
+
+
+def _refuse_inside_an_entry(where: Path) -> None:
+    """An entry is uploaded with all that is below it, so that another one in there would be a part of it."""
+    from pytest_testlab.catalog.read import FILE_NAME
+
+    if (where / FILE_NAME).exists():
+        raise UsageError(f"{where.resolve()} is an entry itself: make the new one beside it")
