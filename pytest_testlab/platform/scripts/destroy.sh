@@ -47,5 +47,9 @@ rm -rf "$tl_home" 2>/dev/null || { chmod -R u+rwX "$tl_home" 2>/dev/null; rm -rf
 
 if [ -n "$tl_port" ]; then
     tl_pids=
-    tl_listeners | awk -v port="$tl_port" '$2 == port { print "left listener on port " port ", process " $3; exit }'
+    tl_holder=$(tl_listeners | awk -v port="$tl_port" '$2 == port { print $3; exit }')
+    # what is left of this deploy was named above; another deploy may have been given the port since
+    if [ -n "$tl_holder" ] && ! grep -qz '^TESTLAB_DEPLOY=' "/proc/$tl_holder/environ" 2>/dev/null; then
+        printf 'left listener on port %s, process %s\n' "$tl_port" "$tl_holder"
+    fi
 fi

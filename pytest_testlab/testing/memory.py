@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pytest_testlab.errors import BuildFailed, DeployFailed, InfraError
+from pytest_testlab.errors import BuildFailed, DeadlinePassed, DeployFailed, InfraError, NotBlankError
 from pytest_testlab.hookspecs import hookimpl
 from pytest_testlab.model import (
     Application,
@@ -96,7 +96,9 @@ class MemoryProvider:
         return self._alive.setdefault(name, server)
 
     def blank(self, server: Server) -> Server:
-        """The same name under a new epoch."""
+        """The same name under a new epoch; raises `NotBlankError` for one that is forgotten."""
+        if server.name not in self._alive:
+            raise NotBlankError(f"{server.name} is gone")
         server = replace(server, epoch=server.epoch + 1, proof={"blank": "nothing is kept"})
         self._alive[server.name] = server
         return server
@@ -171,6 +173,8 @@ class MemoryPlatform:
         with observe.phase("build"):
             for command in entry.build:
                 code = target.run(command, timeout_s=entry.timeout_s).exit_code
+                if code is None:
+                    raise DeadlinePassed("build", entry.timeout_s, f"end of the build command: {command}")
                 if code:
                     raise BuildFailed(command, code)
         with observe.phase("deploy"):
