@@ -38,10 +38,10 @@ class Recorder:
         store: str | sa.Engine,
         folder: RunFolder,
         *,
-        revive: Callable[[], object] = lambda: None,
+        revive: Callable[[], bool] = lambda: False,
         changed: Callable[[], object] = lambda: None,
     ) -> None:
-        """`revive` is called when the store is away: it starts a server that is the lab's own.
+        """`revive` is called when the store is away: it starts a server that is the lab's own; False if it isn't.
 
         `changed` is called when the store went away or came back; both on the recorder's thread.
         """
@@ -59,6 +59,8 @@ class Recorder:
         self._news = False
         self._thread = threading.Thread(target=self._loop, name="testlab-recorder", daemon=True)
         self._lost: str | None = None
+        self._revived = False
+        """Whether the store is the lab's own and was started again: then it is worth waiting for."""
         self._asked_at: float | None = None
         self.waiting = 0
         """How many events wait on disk; counted while the store is away."""
@@ -97,7 +99,7 @@ class Recorder:
         self.poke()
         self._thread.join(deadline_s + 1.0)
         if self._thread.is_alive():
-            self._revive = lambda: None  # a server that is started from now on would have no owner
+            self._revive = lambda: False  # a server that is started from now on would have no owner
             return False
         if self._owns_engine:
             self._engine.dispose()
@@ -147,7 +149,8 @@ class Recorder:
     def _is_over(self) -> bool:
         if self._deadline is None:
             return False
-        return time.monotonic() > (self._deadline if self._lost is None else min(self._deadline, self._let_be))
+        away = self._lost is not None and not self._revived
+        return time.monotonic() > (min(self._deadline, self._let_be) if away else self._deadline)
 
     def _pause(self, seconds: float) -> None:
         if self._deadline is not None:
@@ -179,8 +182,9 @@ class Recorder:
         self._lost = say
         self._engine.dispose()
         try:
-            self._revive()
+            self._revived = self._revive()
         except TestlabError as error:
+            self._revived = False
             self._lost = one_line(error)
         if first:
             self._changed()

@@ -187,10 +187,12 @@ class StoreHandle:
         self.embedded = embedded
         """None when the store is somebody else's server."""
 
-    def revive(self) -> None:
-        """Start the embedded server again if it died; does nothing for somebody else's. Raises as its `start` does."""
-        if self.embedded is not None:
-            self.embedded.start()
+    def revive(self) -> bool:
+        """Start the embedded server again if it died; False for somebody else's. Raises as its `start` does."""
+        if self.embedded is None:
+            return False
+        self.embedded.start()
+        return True
 
     def close(self) -> None:
         """Close all connections, and give back the share in the embedded server; may be called twice."""

@@ -110,6 +110,7 @@ def test_a_run_that_goes_on(new_lab: Callable[[], Lab]) -> None:
     with lab.running("20261121-1000-live", outcomes) as night:
         night.start(outcomes[0])
         wait_for(client, "/runs/20261121-1000-live", "status st-running")
+        wait_for(client, "/runs/20261121-1000-live", "<title>0/3")
         poll = poll_when_quiet(client, "/runs/20261121-1000-live")
         assert "0 of 3 tests" in text_of(page_of(client, poll))
         night.finish(outcomes[0])
