@@ -10,11 +10,11 @@ from sqlalchemy.exc import DBAPIError
 
 from pytest_testlab.errors import UsageError
 from pytest_testlab.store.engine import one_line
+from pytest_testlab.store.locks import Lock
 
 HEAD = "0002"
 """The newest revision; revisions are four digits, so that they compare as text."""
 MIGRATIONS = Path(__file__).parent / "migrations"
-_LOCK = 0x7E571AB
 PATIENCE_S = 5.0
 _NOT_YET = ("starting up", "shutting down", "too many clients", "connection slots")
 """What PostgreSQL says in English of a connection that it may take soon; libpq gives no code for these."""
@@ -65,7 +65,7 @@ def keep_schema(connection: sa.Connection) -> None:
 
     A run goes on for hours, and a newer program may come to its store meanwhile.
     """
-    connection.execute(sa.text("SELECT pg_advisory_xact_lock_shared(:key)"), {"key": _LOCK})
+    connection.execute(sa.text("SELECT pg_advisory_xact_lock_shared(:key)"), {"key": Lock.MIGRATING})
     found = version(connection)
     if found is not None and found > HEAD:
         raise _newer(found)
@@ -80,7 +80,7 @@ def upgrade(engine: sa.Engine) -> None:
         return
     try:
         with engine.begin() as connection:
-            connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": Lock.MIGRATING})
             if version(connection) != HEAD:
                 _run_alembic(connection)
     except DBAPIError as error:

@@ -201,3 +201,38 @@ class TestView:
     """What nine of ten of its passes stay below."""
     failing_since: dt.datetime | None = None
     """When it first failed in this streak; None when it doesn't fail."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NightView:
+    """A night of a schedule that was due."""
+
+    id: int
+    schedule: str
+    due_at: dt.datetime
+    state: str
+    """`due`, `waiting`, `starting`, `started`, `finished`; `refused` or `missed`: it never began; `failed`: its session
+    ended before its run began; `lost`: nobody knows how it ended."""
+    reason: str
+    """Why it is in this state, where that isn't plain; else empty."""
+    caught_up: bool
+    """It was begun late, because nobody was there when it was due."""
+    run: str | None
+    """The name that its run has, or would have had."""
+    place: str | None
+    """The machine and the lab's home from which it was started."""
+    pid: int | None
+    """Of the process that keeps its session."""
+    started_at: dt.datetime | None
+    ended_at: dt.datetime | None
+    exit_code: int | None
+    run_state: str | None
+    """What the store knows of its run; None when it never began."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NextView:
+    """When a schedule is due next, as the scheduler that is or was at work took it down."""
+
+    schedule: str
+    at: dt.datetime

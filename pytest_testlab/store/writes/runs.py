@@ -11,11 +11,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from pytest_testlab.store.codes import NOT_RUN
+from pytest_testlab.store.locks import Lock
 from pytest_testlab.store.writes.caches import refresh
 from pytest_testlab.store.writes.names import Names
 
 EPOCH = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
-_NUMBERING = 0x7E571AC
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ def find_run(connection: sa.Connection, name: str) -> RunKey | None:
 
 def put_run(connection: sa.Connection, event: Mapping[str, Any]) -> RunKey:
     """The numbers of the run that a `run_started` event tells of; made on its first replay."""
-    connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _NUMBERING})
+    connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": Lock.NUMBERING})
     found = find_run(connection, event["run"])
     if found is not None:
         return found

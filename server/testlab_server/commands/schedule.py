@@ -1,0 +1,162 @@
+"""`testlab schedule`: the nights of lab.toml without the pages; when the next ones are due, what became of the last."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime as dt
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from pytest_testlab.cli._common import connection, count, harmless, local, paint, print_json, settings_of
+from pytest_testlab.errors import UsageError
+from pytest_testlab.labfile.due import Due, due_times
+from pytest_testlab.labfile.find import need_lab_file
+from pytest_testlab.labfile.format import LabFile, Schedule
+from pytest_testlab.store.views import NightView
+
+if TYPE_CHECKING:
+    from testlab_server.scheduler.service import Scheduler
+
+NEXT = 7
+COLOUR = {"finished": "green", "started": "bold", "waiting": "yellow", "due": "yellow", "starting": "bold"}
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `schedule` to the commands of `testlab`."""
+    parser = commands.add_parser("schedule", help="play the nights of lab.toml, or tell of them")
+    parser.add_argument(
+        "--config", metavar="FILE", help="the lab.toml; default: TESTLAB_CONFIG, this folder's, the home's"
+    )
+    parser.add_argument("--db", metavar="URL", help="the store; default: TESTLAB_DATABASE_URL, else embedded")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--next", nargs="?", type=count, const=NEXT, metavar="N", help="when the next N nights are due")
+    what.add_argument("--list", nargs="?", type=count, const=20, metavar="N", help="what became of the last N nights")
+    parser.add_argument("--json", action="store_true", help="print JSON and nothing else; for --next and --list")
+    parser.set_defaults(handler=handle)
+
+
+def handle(args: argparse.Namespace) -> int:
+    """Tell, or play until Ctrl-C or SIGTERM; raises `UsageError` where there is no lab.toml or no [schedule] in it."""
+    if args.list is not None:
+        return _list(args)
+    lab = need_lab_file(args.config, settings_of(args))
+    if not lab.schedules:
+        raise UsageError(f"{lab.file} has no [schedule]")
+    if args.next is not None:
+        return _next(lab, args.next, as_json=args.json)
+    if args.json:
+        raise UsageError("--json goes with --next or --list")
+    return _play(args, lab)
+
+
+# --- when the next ones are due --------------------------------------------------------------------------------------
+
+
+def coming(lab: LabFile, most: int, now: dt.datetime) -> list[tuple[Schedule, Due]]:
+    """The next nights of all schedules, `most` of each, the soonest first."""
+    found = [(schedule, due) for schedule in lab.schedules for due in _due(schedule, most, now)]
+    return sorted(found, key=lambda pair: pair[1].at.astimezone(dt.UTC))
+
+
+def _due(schedule: Schedule, most: int, now: dt.datetime) -> Iterator[Due]:
+    return islice(due_times(schedule.cron, schedule.zone, now), most)
+
+
+def _next(lab: LabFile, most: int, *, as_json: bool) -> int:
+    nights = coming(lab, most, dt.datetime.now(dt.UTC))
+    if as_json:
+        return print_json([_next_json(schedule, due) for schedule, due in nights])
+    print(f"{lab.file}:")
+    for schedule, due in nights:
+        note = f"  {paint(due.note, 'yellow')}" if due.note else ""
+        print(f"{when(due.at)}  {schedule.name}{note}")
+    return 0
+
+
+def when(at: dt.datetime) -> str:
+    """A moment in its own zone, with its offset from UTC: `Sun 2027-03-28 03:00 +02:00`."""
+    offset = f"{at:%z}"
+    return f"{at:%a %Y-%m-%d %H:%M} {offset[:3]}:{offset[3:5]}"
+
+
+def _next_json(schedule: Schedule, due: Due) -> dict[str, Any]:
+    return {
+        "schedule": schedule.name,
+        "at": due.at,
+        "zone": schedule.zone,
+        "cron": schedule.cron,
+        "overlap": schedule.overlap,
+        "note": due.note,
+    }
+
+
+# --- what became of the last -----------------------------------------------------------------------------------------
+
+
+def _list(args: argparse.Namespace) -> int:
+    from pytest_testlab.store.reads import nights
+
+    with connection(args) as store:
+        found = nights.recent(store, args.list)
+    if args.json:
+        return print_json([_night_json(night) for night in found])
+    for night in found:
+        state = paint(f"{night.state:<8}", COLOUR.get(night.state, "red"))
+        late = "caught up  " if night.caught_up else ""
+        print(f"{local(night.due_at)}  {night.schedule:<10} {state}  {late}{harmless(night.run or '')}".rstrip())
+        if night.reason:
+            print(f"    {paint(harmless(night.reason), 'dim')}")
+    if not found:
+        print("no night was due yet; when the next ones are: testlab schedule --next")
+    return 0
+
+
+def _night_json(night: NightView) -> dict[str, Any]:
+    return {name: value for name, value in dataclasses.asdict(night).items() if name not in ("id", "pid")}
+
+
+# --- playing them ----------------------------------------------------------------------------------------------------
+
+
+def _play(args: argparse.Namespace, lab: LabFile) -> int:
+    try:
+        from testlab_server.scheduler.service import Scheduler
+    except ImportError as error:
+        raise UsageError(f"schedule needs {error.name}: pip install 'pytest-testlab[server]'") from None
+    from pytest_testlab.store.embedded import open_store
+
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    settings = settings_of(args)
+    with open_store(settings) as store:
+        say(f"as {lab.file} says; Ctrl-C ends the scheduler, and no night that runs")
+        announce(lab)
+        scheduler = Scheduler(lab, store, settings, say=say)
+        scheduler.run(stop)
+        farewell(scheduler)
+    return 0
+
+
+def announce(lab: LabFile) -> None:
+    """Say when each schedule is due next."""
+    for schedule, due in coming(lab, 1, dt.datetime.now(dt.UTC)):
+        say(f"{schedule.name}: next due {when(due.at)}" + (f"; {due.note}" if due.note else ""))
+
+
+def farewell(scheduler: Scheduler) -> None:
+    """Say what goes on without the scheduler."""
+    night = scheduler.running()
+    if night is not None:
+        say(f"{night.schedule}: its run {night.run} goes on by itself; the next scheduler notes its end")
+
+
+def say(what: str) -> None:
+    """A line of the scheduler's own log, for the terminal or the service manager's."""
+    print(f"{dt.datetime.now().astimezone():%Y-%m-%d %H:%M:%S} {harmless(what)}", flush=True)
+    sys.stdout.flush()
