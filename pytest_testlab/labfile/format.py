@@ -115,6 +115,7 @@ def _catch_up(value: Any) -> float:
     return 0.0 if value == "no" else values.duration(value)
 
 
+@values.says(**values.said(values.line))
 def _argument(value: Any) -> str:
     argument = values.line(value)
     if argument.startswith("--testlab"):
