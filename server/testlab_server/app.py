@@ -11,7 +11,7 @@ from testlab_server import mistakes, pages, reading, security
 from testlab_server.ansi import plain
 from testlab_server.auth import LoginLinks, Sessions, install_guard, server_secret
 from testlab_server.config import ServerConfig, trusted_hosts
-from testlab_server.present import runs, statuses, words
+from testlab_server.present import nights, runs, statuses, words
 from testlab_server.urls import TestIdConverter
 from testlab_server.watching import Watches
 
@@ -76,4 +76,4 @@ def _teach_templates(app: Flask) -> None:
         row_order=runs.order,
         plain=plain,
     )
-    app.jinja_env.globals.update(letters=statuses.LETTERS, shares=statuses.shares)
+    app.jinja_env.globals.update(letters=statuses.LETTERS, shares=statuses.shares, said=nights.SAID)

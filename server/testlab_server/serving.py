@@ -7,41 +7,62 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import Any
 
 from flask import Flask
 from waitress.server import create_server
 
 from pytest_testlab.cli.ini import ini_settings
 from pytest_testlab.errors import UsageError
-from pytest_testlab.options import resolve
-from pytest_testlab.store.embedded import open_store
+from pytest_testlab.labfile.find import find_lab_file
+from pytest_testlab.labfile.format import LabFile
+from pytest_testlab.options import Settings, resolve
+from pytest_testlab.store.embedded import StoreHandle, open_store
 from testlab_server.app import MOST_BODY_BYTES, create_app, login_links
 from testlab_server.config import ServerConfig, checked_url, is_loopback
+from testlab_server.scheduler.beside import playing
 
 THREADS = 8
 MAX_REQUEST_HEADER_BYTES = 16_384
 MOST_CONNECTIONS = 500
 """At once, below the 1024 files that a process may usually have open."""
+_DEFAULTS = {"host": "127.0.0.1", "port": 8410, "url": None}
 SILENT_S = 30
 """After so long without a byte a connection is closed."""
 
 
-def serve_until_interrupted(*, host: str, port: int, url: str | None, db: str | None) -> None:
-    """Serve the store's pages, and print a login link; ends with Ctrl-C or SIGTERM.
+def serve_until_interrupted(flags: Mapping[str, Any], *, db: str | None, config: str | None) -> None:
+    """Serve the store's pages, play the nights of lab.toml, and print a login link; ends with Ctrl-C or SIGTERM.
 
-    Raises `UsageError` when the port is taken, before anything else is started.
+    What `flags` (`host`, `port`, `url`) leave open, lab.toml says. Raises `UsageError` when that is malformed, or the
+    port is taken, before anything else is started.
     """
-    public = checked_url(url) if url else None
+    settings = resolve({"db": db}, ini_settings())
+    lab = find_lab_file(config, settings)
+    given = {
+        **_DEFAULTS,
+        **(lab.server if lab else {}),
+        **{key: value for key, value in flags.items() if value is not None},
+    }
+    host, port, public = given["host"], given["port"], checked_url(given["url"]) if given["url"] else None
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with listen(host, port) as listening, open_store(resolve({"db": db}, ini_settings())) as store:
-        config = ServerConfig(home=store.home, host=host, port=listening.getsockname()[1], url=public)
-        app = create_app(store.engine, config)
-        with suppress(KeyboardInterrupt):
-            announce(app, config)
+    with listen(host, port) as listening, open_store(settings) as store:
+        served = ServerConfig(home=store.home, host=host, port=listening.getsockname()[1], url=public)
+        app = create_app(store.engine, served)
+        with suppress(KeyboardInterrupt), _nights(lab, store, settings):
+            announce(app, served)
             _offer_links(app)
             run(app, listening)
+
+
+def _nights(lab: LabFile | None, store: StoreHandle, settings: Settings) -> AbstractContextManager[None]:
+    """The scheduler, where there is something to play."""
+    if lab is None:
+        return nullcontext()
+    print(f"As {lab.file} says.", flush=True)  # noqa: T201 - the command's own output
+    return playing(lab, store, settings) if lab.schedules else nullcontext()
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -6,21 +6,16 @@ import argparse
 import dataclasses
 import datetime as dt
 import signal
-import sys
 import threading
-from collections.abc import Iterator
-from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pytest_testlab.cli._common import connection, count, harmless, local, paint, print_json, settings_of
 from pytest_testlab.errors import UsageError
-from pytest_testlab.labfile.due import Due, due_times
+from pytest_testlab.labfile.due import Due
 from pytest_testlab.labfile.find import need_lab_file
 from pytest_testlab.labfile.format import LabFile, Schedule
 from pytest_testlab.store.views import NightView
-
-if TYPE_CHECKING:
-    from testlab_server.scheduler.service import Scheduler
+from testlab_server.scheduler.telling import announce, coming, say, when
 
 NEXT = 7
 COLOUR = {"finished": "green", "started": "bold", "waiting": "yellow", "due": "yellow", "starting": "bold"}
@@ -57,16 +52,6 @@ def handle(args: argparse.Namespace) -> int:
 # --- when the next ones are due --------------------------------------------------------------------------------------
 
 
-def coming(lab: LabFile, most: int, now: dt.datetime) -> list[tuple[Schedule, Due]]:
-    """The next nights of all schedules, `most` of each, the soonest first."""
-    found = [(schedule, due) for schedule in lab.schedules for due in _due(schedule, most, now)]
-    return sorted(found, key=lambda pair: pair[1].at.astimezone(dt.UTC))
-
-
-def _due(schedule: Schedule, most: int, now: dt.datetime) -> Iterator[Due]:
-    return islice(due_times(schedule.cron, schedule.zone, now), most)
-
-
 def _next(lab: LabFile, most: int, *, as_json: bool) -> int:
     nights = coming(lab, most, dt.datetime.now(dt.UTC))
     if as_json:
@@ -76,12 +61,6 @@ def _next(lab: LabFile, most: int, *, as_json: bool) -> int:
         note = f"  {paint(due.note, 'yellow')}" if due.note else ""
         print(f"{when(due.at)}  {schedule.name}{note}")
     return 0
-
-
-def when(at: dt.datetime) -> str:
-    """A moment in its own zone, with its offset from UTC: `Sun 2027-03-28 03:00 +02:00`."""
-    offset = f"{at:%z}"
-    return f"{at:%a %Y-%m-%d %H:%M} {offset[:3]}:{offset[3:5]}"
 
 
 def _next_json(schedule: Schedule, due: Due) -> dict[str, Any]:
@@ -125,6 +104,7 @@ def _night_json(night: NightView) -> dict[str, Any]:
 
 def _play(args: argparse.Namespace, lab: LabFile) -> int:
     try:
+        from testlab_server.scheduler.beside import tell_what_goes_on
         from testlab_server.scheduler.service import Scheduler
     except ImportError as error:
         raise UsageError(f"schedule needs {error.name}: pip install 'pytest-testlab[server]'") from None
@@ -139,24 +119,5 @@ def _play(args: argparse.Namespace, lab: LabFile) -> int:
         announce(lab)
         scheduler = Scheduler(lab, store, settings, say=say)
         scheduler.run(stop)
-        farewell(scheduler)
+        tell_what_goes_on(scheduler)
     return 0
-
-
-def announce(lab: LabFile) -> None:
-    """Say when each schedule is due next."""
-    for schedule, due in coming(lab, 1, dt.datetime.now(dt.UTC)):
-        say(f"{schedule.name}: next due {when(due.at)}" + (f"; {due.note}" if due.note else ""))
-
-
-def farewell(scheduler: Scheduler) -> None:
-    """Say what goes on without the scheduler."""
-    night = scheduler.running()
-    if night is not None:
-        say(f"{night.schedule}: its run {night.run} goes on by itself; the next scheduler notes its end")
-
-
-def say(what: str) -> None:
-    """A line of the scheduler's own log, for the terminal or the service manager's."""
-    print(f"{dt.datetime.now().astimezone():%Y-%m-%d %H:%M:%S} {harmless(what)}", flush=True)
-    sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""`testlab serve`: the dashboard, on this machine unless told otherwise.
+"""`testlab serve`: the dashboard, on this machine unless told otherwise, and the nights of lab.toml.
 
 Every `testlab` command loads this module to learn the flags, so Flask and the rest come in only when it is used.
 """
@@ -12,9 +12,10 @@ from pytest_testlab.errors import UsageError
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `serve` to the commands of `testlab`."""
-    parser = commands.add_parser("serve", help="show the dashboard")
-    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on; default: %(default)s")
-    parser.add_argument("--port", type=_port, default=8410, help="the port to listen on, 0 = any; default: %(default)s")
+    parser = commands.add_parser("serve", help="show the dashboard, and play the nights of lab.toml")
+    parser.add_argument("--config", metavar="FILE", help="the lab.toml; default: this folder's, else the home's")
+    parser.add_argument("--host", help="the address to listen on; default: lab.toml's, else 127.0.0.1")
+    parser.add_argument("--port", type=_port, help="the port to listen on, 0 = any; default: lab.toml's, else 8410")
     parser.add_argument("--url", help="the address that users type, when a proxy stands before the server")
     parser.add_argument("--db", metavar="URL", help="the store; default: TESTLAB_DATABASE_URL, else embedded")
     parser.set_defaults(handler=serve)
@@ -26,7 +27,8 @@ def serve(arguments: argparse.Namespace) -> int:
         from testlab_server.serving import serve_until_interrupted
     except ImportError as error:
         raise UsageError(f"serve needs {error.name}: pip install 'pytest-testlab[server]'") from None
-    serve_until_interrupted(host=arguments.host, port=arguments.port, url=arguments.url, db=arguments.db)
+    flags = {"host": arguments.host, "port": arguments.port, "url": arguments.url}
+    serve_until_interrupted(flags, db=arguments.db, config=arguments.config)
     return 0
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pytest_testlab.store.views import DiffItem, DiffView, RunView
+from testlab_server.present.nights import Nights
 from testlab_server.present.words import counted
 
 ENDED = ("finished", "interrupted", "aborted")
@@ -36,6 +37,7 @@ class Morning:
     first_night: bool
     running: RunView | None
     lanes: tuple[str, ...]
+    nights: Nights | None
 
     @property
     def sentence(self) -> str:
@@ -65,7 +67,9 @@ def lanes_of(runs: Sequence[RunView]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(run.lane for run in runs))
 
 
-def morning(diff: DiffView, *, running: RunView | None, lanes: tuple[str, ...]) -> Morning:
+def morning(
+    diff: DiffView, *, running: RunView | None, lanes: tuple[str, ...], nights: Nights | None = None
+) -> Morning:
     """Newly failing first, then in the order in which a reader has something to do about them."""
     groups = tuple(group for group in _groups(diff) if group.items)
     tone, said = _said(diff)
@@ -77,6 +81,7 @@ def morning(diff: DiffView, *, running: RunView | None, lanes: tuple[str, ...]) 
         first_night=diff.previous is None,
         running=running if running and running.run != diff.run.run else None,
         lanes=lanes,
+        nights=nights,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import os
 import stat
 from pathlib import Path
@@ -220,3 +221,55 @@ def test_the_store_goes_and_comes_back(lab: ScheduledLab) -> None:
     lab.until(lambda: lab.states().get("nightly") == "finished", scheduler)
     assert "the store is back" in lab.heard
     assert lab.nights()[0].caught_up
+
+
+def test_pages_and_nights_from_one_process(lab: ScheduledLab) -> None:
+    """`testlab serve` says which lab.toml it found, listens where that says, plays, and leaves its night alone."""
+    schedules = lab.schedules(nightly="")
+    with (lab.folder / "lab.toml").open("a") as file:
+        file.write('[server]\nport = 0\nurl = "http://lab.example.org"\n')
+    lab.wait_for_a_word()
+    lab.due(schedules)
+    server = lab.start("serve")
+    lab.until(lambda: lab.states().get("nightly") == "started")
+    lab.until(lambda: "Ctrl-C ends" in lab.said(server))
+    server.terminate()
+    assert server.wait(60) == 0
+    said = lab.said(server)
+    assert said.startswith(f"As {lab.folder / 'lab.toml'} says.\n")
+    assert "http://lab.example.org/login/" in said
+    assert f"its run {lab.nights()[0].run} goes on by itself" in said
+    assert "Traceback" not in said
+    assert lab.states() == {"nightly": "started"}
+
+
+def test_what_is_told_of_the_next_ones(lab: ScheduledLab) -> None:
+    """Each with its offset from UTC, and a word on the days on which clocks are changed; the same as JSON."""
+    lab.schedules(nightly="", cron="30 2 * 3 SUN")
+    told = lab.tell("schedule", "--next", "12")
+    lines = [line for line in told.stdout.splitlines() if "the clocks skip 02:30" in line]
+    assert lines
+    assert all(" 03:00 +02:00  nightly" in line for line in lines)
+    nights = json.loads(lab.tell("schedule", "--next", "12", "--json").stdout)
+    assert len(nights) == 12
+    assert {tuple(night) for night in nights} == {("schedule", "at", "zone", "cron", "overlap", "note")}
+    assert [night["at"][11:] for night in nights if night["note"]] == ["03:00:00+02:00"] * len(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "say"),
+    [
+        (None, (), "no lab.toml: looked for"),
+        ("[server]\nport = 1\n", (), "has no [schedule]"),
+        ("[schedule]\ncron = 1\n", ("--next",), "lab.toml:2: schedule.cron: expected a string, got an integer"),
+        ("[schedule]\ncron = 1\n", ("--json",), "lab.toml:1: schedule: time-zone is missing"),
+    ],
+)
+def test_mistakes_are_told(lab: ScheduledLab, text: str | None, arguments: tuple[str, ...], say: str) -> None:
+    """Exit 2, a line each, before anything is started."""
+    if text is not None:
+        (lab.folder / "lab.toml").write_text(text)
+    told = lab.tell("schedule", *arguments)
+    assert (told.returncode, told.stdout) == (2, "")
+    assert say in told.stderr
+    assert "Traceback" not in told.stderr
