@@ -1,4 +1,4 @@
-"""Writes the reference pages that come from the code: settings and hooks. `--check` says which is out of date."""
+"""Writes the reference pages that come from the code; `--check` says which is out of date."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 from pytest_testlab import hookspecs
-from pytest_testlab.options import OPTIONS
+from pytest_testlab.labfile import words
+from pytest_testlab.labfile.format import PLAYED, key_of
+from pytest_testlab.options import OPTIONS, Option
 
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
 MADE = "<!-- Made by scripts/reference.py from the code; don't edit. -->\n\n"
@@ -29,6 +31,53 @@ HOOKS_HEAD = """\
 A plugin of the lab is a module or an object with functions of these names, marked with
 `pytest_testlab.hookspecs.hookimpl`. It registers under the entry-point group `testlab`, or is a `conftest.py` of the
 catalog. The built-in providers, platforms, sections, rules and shapes come through the same hooks.
+"""
+LAB_HEAD = """\
+# lab.toml
+
+What a lab plays by itself, and where its server listens. `testlab serve` and `testlab schedule` read it, and
+`testlab run --trigger manual` plays by hand what it says; [a night of your own](../guide/nights.md) begins with it.
+
+It is looked for as `--config FILE`, then as `TESTLAB_CONFIG` names it, then as `lab.toml` in the folder where the
+command is given, then in the lab's home (`TESTLAB_HOME`); the command says which one it took. Without one
+`testlab serve` shows the pages and plays nothing.
+
+It is read strictly, like a [testlab.toml](testlab-toml.md): everything that is wrong is told at once, each with file,
+line, key, what is allowed and the nearest word, and nothing is started.
+
+```toml
+[schedule]
+cron = "30 2 * * *"
+time-zone = "Europe/Berlin"
+catalog = ["catalog"]
+pool = 4
+```
+
+## [schedule]
+
+The table itself is the schedule `nightly`. More of them, or others, are tables below it: `[schedule.weekly]`, with a
+name of 1 to 40 of `a-z`, `0-9` and `-`. Each takes these keys, and none takes anything from another.
+
+| key | value | default | |
+|---|---|---|---|
+"""
+LAB_SESSION = """\
+
+Besides, each takes the settings of its session. They mean what [the flags](settings.md) mean, and what isn't given
+comes from the environment or the ini file, as for a session by hand. The mode is `nightly`; the store and the home are
+the server's.
+
+| key | value | the flag | |
+|---|---|---|---|
+"""
+LAB_SERVER = """\
+
+## [server]
+
+What `testlab serve` takes by its flags, which win.
+
+| key | value | default | |
+|---|---|---|---|
 """
 
 
@@ -53,7 +102,25 @@ def hooks() -> str:
     return "\n".join(parts)
 
 
-PAGES = {"settings.md": settings, "hooks.md": hooks}
+def lab_toml() -> str:
+    """The page of lab.toml."""
+    session = [
+        f"| `{key_of(option)}` | {_example(option)} | `{option.flag_name}` | {option.help} |" for option in PLAYED
+    ]
+    parts = [MADE, LAB_HEAD, *_rows(words.OWN), LAB_SESSION, *session, LAB_SERVER, *_rows(words.SERVER)]
+    return "\n".join(part.rstrip("\n") for part in parts).replace(MADE.rstrip("\n") + "\n", MADE, 1) + "\n"
+
+
+def _rows(told: words.Words) -> list[str]:
+    return [f"| `{key}` | {value} | {default} | {meaning} |" for key, (value, default, meaning) in told.items()]
+
+
+def _example(option: Option) -> str:
+    value = option.default or option.metavar
+    return "a number" if value.isdecimal() else f"a string: `{option.metavar}`"
+
+
+PAGES = {"settings.md": settings, "hooks.md": hooks, "lab-toml.md": lab_toml}
 
 
 def main() -> int:

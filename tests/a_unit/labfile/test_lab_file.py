@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from pytest_testlab.errors import UsageError
+from pytest_testlab.labfile import words
 from pytest_testlab.labfile.find import find_lab_file, need_lab_file
-from pytest_testlab.labfile.format import Schedule, read_lab_file
+from pytest_testlab.labfile.format import OWN, SERVER, Schedule, read_lab_file
 from pytest_testlab.labfile.session import command
 from pytest_testlab.options import Settings
 
+DOCS = Path(__file__).parents[3] / "docs"
 SMALL = '[schedule]\ncron = "30 2 * * *"\ntime-zone = "Europe/Berlin"\ncatalog = ["apps"]\n'
 
 
@@ -58,7 +61,7 @@ def test_everything_wrong_is_told_at_once(tmp_path: Path) -> None:
         ["lab.toml:15", "shedule"],
     ]
     said = "\n".join(lines)
-    for words in (
+    for word in (
         'did you mean "port"?',
         'did you mean "Europe/Berlin"?',
         'did you mean "suite"?',
@@ -67,7 +70,7 @@ def test_everything_wrong_is_told_at_once(tmp_path: Path) -> None:
         "time-zone is missing",
         'did you mean "schedule"?',
     ):
-        assert words in said
+        assert word in said
 
 
 def test_several_schedules_have_names(tmp_path: Path) -> None:
@@ -120,3 +123,18 @@ def test_where_it_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         assert found.folder == folder
     with pytest.raises(UsageError, match=r"not-there\.toml: can't be read: No such file"):
         find_lab_file("not-there.toml", settings, {})
+
+
+def test_every_key_has_its_words() -> None:
+    """The reference page tells of all keys, and of no others; its examples can be copied as they are."""
+    assert set(words.OWN) == set(OWN)
+    assert set(words.SERVER) == set(SERVER)
+
+
+@pytest.mark.parametrize("page", ["reference/lab-toml.md", "guide/nights.md"])
+def test_every_example_can_be_read(tmp_path: Path, page: str) -> None:
+    """What the pages show is a lab.toml as it stands."""
+    examples = re.findall(r"^```toml\n(.*?)^```$", (DOCS / page).read_text(), re.DOTALL | re.MULTILINE)
+    assert examples
+    for example in examples:
+        read_lab_file(written(tmp_path, example))
