@@ -143,6 +143,35 @@ class CheckFailed(StageFailure):
         """Set when the check ended because its time was up without any answer (seconds)."""
 
 
+class StepFailed(StageFailure):
+    """A step of a tutorial, or of a demo without an app, didn't come to what it should. It speaks for itself."""
+
+    def __init__(
+        self,
+        step: str,
+        place: str,
+        expected: str,
+        got: str,
+        *,
+        command: str = "",
+        output: Iterable[str] = (),
+        deadline_s: float | None = None,
+    ) -> None:
+        super().__init__(f"{step}, {place}: expected {expected}, got {got}")
+        self.step = step
+        """Which one, in words: `block 3 (install)`."""
+        self.place = place
+        """Its file and line."""
+        self.expected = expected
+        self.got = got
+        self.command = command
+        """The one that failed, where that is known."""
+        self.output = tuple(output)
+        """The last lines of what it said."""
+        self.deadline_s = deadline_s
+        """Set when its time was up (seconds)."""
+
+
 class RequirementMissing(TestlabError):
     """The target lacks something that an entry requires; the test is skipped with this text."""
 

@@ -32,6 +32,7 @@ from pytest_testlab.errors import (
     InfraError,
     RequirementMissing,
     StageFailure,
+    StepFailed,
     TestlabError,
 )
 from pytest_testlab.model import Bundle, Deployment, FailureClass, Section, Server, Status
@@ -42,6 +43,8 @@ from pytest_testlab.recording.journal import Journal, JournalFull
 from pytest_testlab.target.observe import Observations
 
 COLLECT_WITHIN_S = 20.0
+LOGS_OF_WORK = ("build", "blocks")
+"""The sections in which commands of the catalog's authors say why they failed."""
 TRIES = 2
 """Attempts at a test at most: an infrastructure fault gets one more try, on another target."""
 
@@ -289,7 +292,7 @@ class Lab:
         deployment = state.deployment
         raw = collect(self.target, self._sections(deployment), deadline_s=COLLECT_WITHIN_S)
         raw = self._with_own_record(raw, attempt)
-        if isinstance(failure, BuildFailed | DeadlinePassed | DeployFailed):
+        if isinstance(failure, BuildFailed | DeadlinePassed | DeployFailed | StepFailed):
             raw += self._ask_the_network(raw)
         return self._bundle(attempt, failure, raw, state)
 
@@ -309,8 +312,8 @@ class Lab:
         )
 
     def _ask_the_network(self, raw: Sequence[RawSection]) -> list[RawSection]:
-        """Whether the hosts that a build complains of answer: a log may suspect, only a probe can confirm."""
-        hosts = [host for section in raw if section.name == "build" for host in suspect_hosts(section.text)]
+        """Whether the hosts that a log of work complains of answer: it may suspect, only a probe can confirm."""
+        hosts = [host for section in raw if section.name in LOGS_OF_WORK for host in suspect_hosts(section.text)]
         return collect(self.target, [network_probe(hosts)], deadline_s=COLLECT_WITHIN_S) if hosts else []
 
     def _sections(self, deployment: Deployment | None) -> list[Section]:

@@ -27,6 +27,7 @@ from pytest_testlab.catalog.items import (
     UnitState,
 )
 from pytest_testlab.catalog.read import check_place, parse_entry, read_bytes
+from pytest_testlab.catalog.tutorials.nodes import page_file
 from pytest_testlab.errors import TestlabError, one_line
 from pytest_testlab.model import Entry, Stage, Subject, Suite
 from pytest_testlab.options import PRIORITIES, SUITES, Settings
@@ -165,8 +166,10 @@ class CatalogPlugin:
             return None
         return Folder.from_parent(parent, path=path, make=_entry_file, seen=parent.config.stash[SEEN].folders)
 
-    def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> EntryFile | None:
-        """Take every testlab.toml."""
+    def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> CatalogUnit | None:
+        """Take every testlab.toml, and every Markdown file that is a tutorial."""
+        if file_path.suffix == ".md":
+            return page_file(parent, file_path)
         return EntryFile.from_parent(parent, path=file_path) if file_path.name == FILE_NAME else None
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:

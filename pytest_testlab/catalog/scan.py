@@ -42,12 +42,16 @@ class NameRegistry:
     def __init__(self) -> None:
         self._owners: dict[str, Path] = {}
 
-    def claim(self, name: str, file: Path) -> None:
-        """Give a name to a file, which may ask twice; raises `CatalogError` when another file has it."""
+    def claim(self, name: str, file: Path, *, key: str = "", line: int | None = None) -> None:
+        """Give a name to a file, which may ask twice; raises `CatalogError` when another file has it.
+
+        `key` and `line` are where the file says it, and are looked for in a testlab.toml.
+        """
         owner = self._owners.setdefault(name, file)
         if owner != file:
             say = f'"{name}" is already the name of {_shown(owner)}; names are unique in a catalog'
-            raise CatalogError([_problem_of_name(file, say)])
+            known = Problem(file=file, key=key, line=line, message=say)
+            raise CatalogError([known if key else _problem_of_name(file, say)])
 
 
 def scan(*roots: Path) -> Catalog:

@@ -380,13 +380,28 @@ def env(value: Any) -> dict[str, EnvValue]:
     return _mapping(table(value), _refuse_env_key, env_value, most=200)
 
 
+def environment(value: Any) -> dict[str, EnvValue]:
+    """As `env`, for what has no app, from a format whose scalars are all strings: `{ generate: 24 }` has digits."""
+    items = {key: _with_number(inner) for key, inner in table(value).items()}
+    return _mapping(items, _refuse_name, env_value, most=200)
+
+
+def _with_number(value: Any) -> Any:
+    digits = value.get("generate") if type(value) is dict else None
+    if isinstance(digits, str) and digits.isascii() and digits.isdecimal() and len(digits) < 5:
+        return {**value, "generate": int(digits)}
+    return value
+
+
 def _refuse_env_key(key: str) -> str | None:
+    upper = key.upper()
+    return f"is reserved: {RESERVED_ENV[upper]}" if upper in RESERVED_ENV else _refuse_name(key)
+
+
+def _refuse_name(key: str) -> str | None:
     if not _env_key(key):
         return "is not a variable's name; allowed: letters, digits and _, not beginning with a digit"
-    upper = key.upper()
-    if upper in RESERVED_ENV:
-        return f"is reserved: {RESERVED_ENV[upper]}"
-    return "is reserved: names that begin with TESTLAB_ are the lab's" if upper.startswith("TESTLAB_") else None
+    return "is reserved: names that begin with TESTLAB_ are the lab's" if key.upper().startswith("TESTLAB_") else None
 
 
 @says(

@@ -6,12 +6,15 @@ from collections.abc import Callable
 
 from pytest_testlab.diagnosis.facts import dead_addon, declared, fact_lines
 from pytest_testlab.diagnosis.telling import plain, telling_lines
-from pytest_testlab.errors import BuildFailed
+from pytest_testlab.errors import BuildFailed, StepFailed
 from pytest_testlab.evidence import Evidence
 from pytest_testlab.model import FailureClass, Verdict
 
 MAX_LINES = 12
 MAX_WIDTH = 160
+MOST_OF_STEP = 8
+_OF_STEPS = ("timeout/step", "check-failed/step")
+"""The rules of steps that speak for themselves: their own output is all the log that there is."""
 
 
 def headline(evidence: Evidence, verdict: Verdict, mask: Callable[[str], str] = str) -> tuple[str, ...]:
@@ -22,14 +25,15 @@ def headline(evidence: Evidence, verdict: Verdict, mask: Callable[[str], str] = 
     head = [f"{verdict.failure_class}: {verdict.say}", f"rule: {verdict.rule}"]
     lines: list[str] = []
     failure = str(evidence.failure)
-    if failure not in verdict.say and not isinstance(evidence.failure, BuildFailed):
+    if failure not in verdict.say and not isinstance(evidence.failure, BuildFailed | StepFailed):
         lines.append(f"failed at: {failure}")
-    lines += verdict.lines[:3]
+    lines += verdict.lines[: MOST_OF_STEP if verdict.rule in _OF_STEPS else 3]
     facts = [line for line in fact_lines(evidence) if line not in lines]
     hint = [f"look at: {_hint(evidence, verdict)}"]
     gaps = [f"missing: {what}: {why}" for what, why in evidence.missing.items() if what in _NEEDED][:1]
     room = MAX_LINES - len(head) - len(lines) - len(hint) - len(gaps)
-    logs = telling_lines(evidence.sections, verdict.failure_class, most=min(5, max(2, room - min(len(facts), 3))))
+    most = 0 if verdict.rule in _OF_STEPS else min(5, max(2, room - min(len(facts), 3)))
+    logs = telling_lines(evidence.sections, verdict.failure_class, most=most)
     lines += facts[: max(0, room - len(logs))]
     body = logs + lines if verdict.failure_class in _TOLD_BY_LOGS else lines + logs
     return tuple(_shown(line, mask) for line in (head + body)[: MAX_LINES - len(hint) - len(gaps)] + gaps + hint)
@@ -73,6 +77,8 @@ _BY_RULE: dict[str, Callable[[Evidence], str]] = {
     "proxy-502/wrong-port": _wrong_port,
     "addon-unreachable/probe-no-answer": _addon,
     "timeout/build": lambda _: "the end of the section build: what it did last; raise timeout if it is just slow",
+    "timeout/step": lambda _: "the section blocks: what it did last; raise its timeout if it is just slow",
+    "check-failed/step": lambda _: "the section blocks: all that was typed and said until then",
     "timeout/ready": lambda _: (
         "the section app: what the app does at its start; raise [run] ready.within if it is slow"
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from pytest_testlab.diagnosis.collect import LOST
 from pytest_testlab.diagnosis.facts import (
@@ -35,6 +36,7 @@ from pytest_testlab.errors import (
     DeployFailed,
     InfraError,
     NotReady,
+    StepFailed,
 )
 from pytest_testlab.evidence import Evidence
 from pytest_testlab.model import FailureClass, Verdict
@@ -45,6 +47,8 @@ TARGET = "target"
 _OOM = re.compile(rb"(?i)(out of memory: killed|oom-kill|oom_reaper|killed process \d+)")
 _FULL_DISK = re.compile(rb"(?m)^\S+\s+\d+\s+\d+\s+0\s+100%\s")
 _GATEWAY_TIMEOUT = 504
+_SHORT = 60
+"""Characters of what was expected and got that stand on a headline's first line."""
 _PROXY_OWN = (502, _GATEWAY_TIMEOUT)
 """What a front door says for itself; a 500 or 503 that it passes on comes from the app."""
 
@@ -72,9 +76,9 @@ def target_lost(evidence: Evidence) -> Verdict | None:
 
 
 def network_down(evidence: Evidence) -> Verdict | None:
-    """A build or deploy failed, and a host that its log names in a connection error doesn't answer from the target."""
+    """Work failed, and a host that its log names in a connection error doesn't answer from the target."""
     failure = evidence.failure
-    building = isinstance(failure, (BuildFailed, DeployFailed))
+    building = isinstance(failure, (BuildFailed, DeployFailed, StepFailed))
     if not (building or (isinstance(failure, DeadlinePassed) and failure.hop == "build")):
         return None
     dead = [host for host in dead_network(evidence) if not host.say.startswith(NO_SUCH_NAME)]
@@ -280,6 +284,21 @@ def deadline_up(evidence: Evidence) -> Verdict | None:
     return _verdict(FailureClass.TIMEOUT, hop, say)
 
 
+def step_deadline(evidence: Evidence) -> Verdict | None:
+    """A step that speaks for itself was not done in its time."""
+    failure = evidence.failure
+    if not isinstance(failure, StepFailed) or failure.deadline_s is None:
+        return None
+    say = f"{failure.step}, {failure.place}: not done after {failure.deadline_s:g} s"
+    return _verdict(FailureClass.TIMEOUT, "step", say, *_output(failure))
+
+
+def _output(failure: StepFailed) -> Iterator[str]:
+    if failure.command:
+        yield f"command: {failure.command}"
+    yield from (f"output: {line}" for line in failure.output)
+
+
 def _out_of_time(evidence: Evidence) -> bool:
     failure = evidence.failure
     if isinstance(failure, CheckFailed):
@@ -331,6 +350,19 @@ def wrong_content(evidence: Evidence) -> Verdict | None:
     return _verdict(FailureClass.CHECK_FAILED, "wrong-answer", say)
 
 
+def step_failed(evidence: Evidence) -> Verdict | None:
+    """A step that speaks for itself ended otherwise than it should: there is no app that could be at fault."""
+    failure = evidence.failure
+    if not isinstance(failure, StepFailed):
+        return None
+    where, expected, got = f"{failure.step}, {failure.place}", failure.expected, failure.got
+    if len(expected) + len(got) <= _SHORT:
+        say, lines = f"{where}: expected {expected}, got {got}", [*_output(failure)]
+    else:
+        say, lines = f"{where}: got {got}", [f"expected: {expected}", *_output(failure)]
+    return _verdict(FailureClass.CHECK_FAILED, "step", say, *lines)
+
+
 _ORDER = (
     (FailureClass.INFRA, (lab_error, target_lost, network_down, disk_full)),
     (FailureClass.BUILD_FAILURE, (build_command,)),
@@ -339,8 +371,8 @@ _ORDER = (
     (FailureClass.APP_CRASH, (process_ended,)),
     (FailureClass.APP_ERROR, (app_answers_5xx, check_got_5xx)),
     (FailureClass.PROXY_502, (wrong_port, front_door_5xx, static_front_door, check_got_502)),
-    (FailureClass.TIMEOUT, (build_deadline, deadline_up)),
-    (FailureClass.CHECK_FAILED, (wrong_content,)),
+    (FailureClass.TIMEOUT, (build_deadline, step_deadline, deadline_up)),
+    (FailureClass.CHECK_FAILED, (wrong_content, step_failed)),
 )
 
 BUILT_IN_RULES: tuple[Rule, ...] = tuple(

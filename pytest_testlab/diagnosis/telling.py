@@ -24,7 +24,7 @@ _INNOCENT = re.compile(r"(?i)\b(?:0 errors?|no errors?|errors?[:=] ?0|error_log|
 _ACCESS_5XX = re.compile(r'" 5\d\d ')
 
 _WHERE: Mapping[FailureClass, tuple[str, ...]] = {
-    FailureClass.INFRA: ("build", "deploy", "journald"),
+    FailureClass.INFRA: ("build", "blocks", "deploy", "journald"),
     FailureClass.BUILD_FAILURE: ("build",),
     FailureClass.DEPLOY_FAILURE: ("deploy", "front error", "app", "journald"),
     FailureClass.ADDON_UNREACHABLE: ("app", "deploy"),

@@ -7,13 +7,18 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import PurePosixPath
 
 from pytest_testlab.errors import InfraError
 from pytest_testlab.model import Server
+from pytest_testlab.platform.scripting import reason
+from pytest_testlab.protocols import Target
 
 DEFAULT_PORTS = "20000-20049"
 APP_STRIDE = 4
 """Ports from one app's PORT to the next one's, so that an app may have a few more of its own."""
+STEP_S = 30.0
+"""The time of a step that takes milliseconds when all is well."""
 _PORTS = re.compile(r"(\d{1,5})-(\d{1,5})")
 _SAFE = re.compile(r"/[^\"'\\$;{}`\x00-\x1f]*[^\"'\\$;{}`\x00-\x1f/]")
 
@@ -81,3 +86,12 @@ class Layout:
     def front_address(self) -> str:
         """The front door as the target itself reaches it."""
         return f"127.0.0.1:{self.front_port}"
+
+
+def ask_root(target: Target) -> str:
+    """Where to work on a server whose provider doesn't say: a system folder for root, else below HOME."""
+    result = target.run('[ "$(id -u)" = 0 ] && echo /var/lib/testlab || echo "$HOME/testlab"', timeout_s=STEP_S)
+    root = result.stdout.decode(errors="replace").strip()
+    if result.exit_code != 0 or not PurePosixPath(root).is_absolute():
+        raise InfraError(f"{target.server.name}: can't learn where to work: {reason(result)}")
+    return root

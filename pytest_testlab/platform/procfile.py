@@ -6,19 +6,16 @@ import re
 import shlex
 import time
 from collections.abc import Mapping
-from pathlib import PurePosixPath
 
 from pytest_testlab.errors import BuildFailed, DeadlinePassed, DeployFailed, InfraError, RequirementMissing, UsageError
 from pytest_testlab.model import Application, Deployment, FrontDoor, Section, Server
 from pytest_testlab.platform import nginx, postgresql, sections
-from pytest_testlab.platform.layout import Layout
+from pytest_testlab.platform.layout import STEP_S, Layout, ask_root
 from pytest_testlab.platform.scripting import FAILED, compose, execute, facts, packaged, reason
 from pytest_testlab.protocols import HttpClient, Observer, Target
 from pytest_testlab.target.http import FrontDoorClient
 
 VERSION = "procfile 1"
-STEP_S = 30.0
-"""The time of a step that takes milliseconds when all is well."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -55,7 +52,7 @@ class ProcfilePlatform:
         server = target.server
         root = server.facts.get("root") or self._roots.get(_key(server))
         if root is None:
-            root = self._roots[_key(server)] = _ask_root(target)
+            root = self._roots[_key(server)] = ask_root(target)
         return Layout(server=server, root=root)
 
     # --- an app ---
@@ -246,15 +243,6 @@ def _exports(env: Mapping[str, str]) -> str:
         if not _NAME.fullmatch(name):
             raise DeployFailed("environment", f"{name!r} can't be the name of a variable")
     return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in env.items())
-
-
-def _ask_root(target: Target) -> str:
-    """Where to work on a server whose provider doesn't say: a system folder for root, else below HOME."""
-    result = target.run('[ "$(id -u)" = 0 ] && echo /var/lib/testlab || echo "$HOME/testlab"', timeout_s=STEP_S)
-    root = result.stdout.decode(errors="replace").strip()
-    if result.exit_code != 0 or not PurePosixPath(root).is_absolute():
-        raise InfraError(f"{target.server.name}: can't learn where to work: {reason(result)}")
-    return root
 
 
 def _host(server: Server) -> str:

@@ -63,12 +63,12 @@ def payload(script: str, cwd: str | None, env: Mapping[str, str] | None) -> byte
     return "\n".join(lines).encode()
 
 
-def sweep(mark: str) -> str:
-    """A script that kills whatever still carries a mark, and exits 1 if something can't be killed."""
+def sweep(mark: str, name: str = MARK) -> str:
+    """A script that kills whatever still carries a mark in a variable, and exits 1 if something can't be killed."""
     return f"""
 n=0
 while :; do
-  found=$(grep -lszx '{MARK}={mark}' /proc/[0-9]*/environ)
+  found=$(grep -lszx '{name}={mark}' /proc/[0-9]*/environ)
   [ -n "$found" ] || exit 0
   [ $n -lt 40 ] || break
   for file in $found; do pid=${{file#/proc/}}; kill -KILL "${{pid%/environ}}" 2>/dev/null; done

@@ -23,11 +23,16 @@ class TestName:
 
 
 def name_of(test: str, entry: str = "") -> TestName:
-    """`apps/cal/testlab.toml::install` of the entry radicale → radicale, install, apps/cal; cal where none is known."""
+    """`apps/cal/testlab.toml::install` of the entry radicale → radicale, install, apps/cal; cal where none is known.
+
+    `docs/first-app.md::tutorial` → its entry's name or first-app, docs/first-app.md.
+    """
     file, _, name = test.partition("::")
     path = PurePosixPath(file)
     if path.name == ENTRY_FILE:
         return TestName(title=entry or path.parent.name or file, stage=name, path=str(path.parent))
+    if path.suffix == ".md":
+        return TestName(title=entry or path.stem, stage="", path=file)
     return TestName(title=name or file, stage="", path=file)
 
 
@@ -72,7 +77,8 @@ def duration(seconds: float | None) -> str:
 
 PHASES = (
     *("start", "collect", "provision", "install", "blank"),  # of a run
-    *("upload", "addons", "build", "deploy", "ready", "check", "diagnose"),  # of an attempt
+    *("upload", "addons", "build", "deploy", "ready", "step", "check", "diagnose"),  # of an attempt
+    *("prepare", "block"),  # of a tutorial; its teardown comes last
     *("close", "teardown", "total"),  # of a run
 )
 """Phases in the order in which they come; the store keeps none."""
