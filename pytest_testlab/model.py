@@ -261,6 +261,8 @@ class ServerRequest:
     slot: int
     image: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    trigger: str = ""
+    """Who started the run, as its provenance has it: to tell others who come for the same server."""
     say: Callable[[str], object] = field(default=lambda _text: None, repr=False, compare=False)
     """For what is tried on the way, and what came of it: goes to the run's transcript at once, with secrets masked.
     Several lines are welcome, such as those of a console that goes with its server when `create` fails."""

@@ -67,7 +67,7 @@ class Option:
     env: str | None = None
     """The environment's name for it, where that isn't TESTLAB_<NAME>."""
     path: bool = False
-    """A folder; a relative one in an ini file is relative to that file."""
+    """A file or folder; a relative one in an ini file is relative to that file."""
     secret: bool = False
     """Taken out of the environment before anything is started."""
 
@@ -93,9 +93,15 @@ OPTIONS: tuple[Option, ...] = (
         name="provider",
         metavar="P",
         default="local",
-        help="who makes the servers: local, memory, or a plugin's",
+        help="who makes the servers: local, ssh, memory, or a plugin's",
     ),
     Option(name="platform", metavar="P", help="what puts apps on them: procfile (default), memory, or a plugin's"),
+    Option(
+        name="inventory",
+        metavar="FILE",
+        path=True,
+        help="the servers that the provider ssh may use",
+    ),
     Option(name="image", metavar="I", default="", help="the image that servers are made from, where there is one"),
     Option(name="suite", metavar="S", parse=_some_of(*SUITES), help="only these suites: " + ",".join(SUITES)),
     Option(name="priority", metavar="P0,P1", parse=_some_of(*PRIORITIES), help="only entries of these priorities"),
@@ -144,6 +150,7 @@ class Settings:
     pool: int = 1
     provider: str = "local"
     platform: str | None = None
+    inventory: str | None = None
     image: str = ""
     suite: tuple[str, ...] | None = None
     priority: tuple[str, ...] | None = None

@@ -77,6 +77,7 @@ class Pool:
         said: Hearer = lambda slot, at, say: None,
         now: Callable[[], dt.datetime] = _utc_now,
         mask: Callable[[str], str] = str,
+        trigger: str = "",
     ) -> None:
         """`mask` takes the secrets out of whatever a provider says, before anybody else sees it."""
         self.provider = provider
@@ -87,6 +88,7 @@ class Pool:
         self._said = said
         self._now = now
         self._mask = mask
+        self._trigger = trigger
         self._threads = ThreadPoolExecutor(max_workers=size, thread_name_prefix="testlab-pool")
         self._pending: set[Future[None]] = set()
         self._lock = threading.Lock()
@@ -201,7 +203,14 @@ class Pool:
             self._said(slot, self._now(), self._mask(text))
 
         return self.provider.create(
-            ServerRequest(run=self._run, slot=slot.index, image=self._image or None, labels=labels, say=say)
+            ServerRequest(
+                run=self._run,
+                slot=slot.index,
+                image=self._image or None,
+                labels=labels,
+                trigger=self._trigger,
+                say=say,
+            )
         )
 
     def _ask_console(self, slot: Slot, server: Server) -> None:

@@ -94,6 +94,7 @@ class Run:
             said=self._provider_said,
             now=self.moments.now,
             mask=Redactor(known_secrets, shapes).redact_text,
+            trigger=self.provenance.trigger,
         )
         self.phases["start"] = self.elapsed
 

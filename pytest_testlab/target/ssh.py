@@ -145,8 +145,9 @@ class SshTarget:
 
     async def _run(self, stdin: bytes, timeout_s: float) -> CommandResult:
         mark = secrets.token_hex(8)
+        asked = time.monotonic()  # the target's own clock runs from before we hear that the channel is open
         channel, session = await self._open(commands.wrapper(mark, timeout_s))
-        return await self._command(mark, channel, session, stdin, timeout_s)
+        return await self._command(mark, channel, session, stdin, timeout_s, asked)
 
     async def _run_prepared(self, stdin: bytes, timeout_s: float) -> CommandResult:
         waiting = await self._spare.take()
@@ -160,14 +161,22 @@ class SshTarget:
         return result
 
     async def _command(
-        self, mark: str, channel: SshChannel, session: Session, stdin: bytes, timeout_s: float
+        self,
+        mark: str,
+        channel: SshChannel,
+        session: Session,
+        stdin: bytes,
+        timeout_s: float,
+        asked: float | None = None,
     ) -> CommandResult:
         started = time.monotonic()
+        asked = started if asked is None else asked
         try:
             send(channel, stdin)
             ended = await within(session.exited, timeout_s + commands.TERM_GRACE_S + SLACK_S)
             seconds = time.monotonic() - started
-            late = not ended or (session.exit_code in commands.DEADLINE_CODES and seconds >= timeout_s)
+            took = time.monotonic() - asked
+            late = not ended or (session.exit_code in commands.DEADLINE_CODES and took >= timeout_s)
             if late:
                 await self._sweep(mark)
             elif session.exit_code is None:
