@@ -63,12 +63,14 @@ class Watch:
         # The marks first: a result that comes in between is then found changed once more, and never missed.
         marks = runs.marks(connection, run.run)
         targets = runs.targets(connection, run.run)
-        shape = (run.state, run.planned, run.finished_at)
+        shape = (run.state, run.finished_at)
         moved = [test for test in marks.keys() | self._marks.keys() if marks.get(test) != self._marks.get(test)]
         elsewhere = _places(targets) != _places(self.targets)
         self.run, self.targets = run, targets
         changed = runs.results_of(connection, run.run, moved) if moved and self.results else []
-        if shape != self._shape or not all(result.test in self.results for result in changed):
+        # Not "planned changed": the results, which are read after the run, may have had the plan already.
+        unknown = run.planned > len(self.results) or not all(result.test in self.results for result in changed)
+        if shape != self._shape or unknown:
             self._turn_whole(connection)
         elif not self.results:
             if moved or elsewhere:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import time
 from collections.abc import Callable
 
+import pytest
 from flask.testing import FlaskClient
 from nights import CHECK, CRASH, HOSTILE, LOST, PROXY, SKIPPED, Outcome, app
 from pages import Lab, logged_in
-from testlab_server import reading
+from testlab_server import reading, watching
 
 from pytest_testlab.store.engine import make_engine
+from pytest_testlab.store.reads import runs
 
 HOST = {"Host": "127.0.0.1:8410"}
 
@@ -110,7 +113,6 @@ def test_a_run_that_goes_on(new_lab: Callable[[], Lab]) -> None:
     with lab.running("20261121-1000-live", outcomes) as night:
         night.start(outcomes[0])
         wait_for(client, "/runs/20261121-1000-live", "status st-running")
-        wait_for(client, "/runs/20261121-1000-live", "<title>0/3")
         poll = poll_when_quiet(client, "/runs/20261121-1000-live")
         assert "0 of 3 tests" in text_of(page_of(client, poll))
         night.finish(outcomes[0])
@@ -128,6 +130,25 @@ def test_a_run_that_goes_on(new_lab: Callable[[], Lab]) -> None:
     over = wait_for(client, poll, "interrupted")
     assert "hx-trigger" not in over
     assert "Ctrl-C" in over
+
+
+def test_a_run_that_is_read_before_its_plan_is_not_sent_twice(
+    new_lab: Callable[[], Lab], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row of a run is read before its results, and the plan may come in between."""
+    lab = new_lab()
+    monkeypatch.setattr(watching, "FRESH_S", 0.0)
+    with lab.running("20261121-1000-plan", [CRASH]) as night:
+        night.start(CRASH)
+        wait_for(logged_in(lab), "/runs/20261121-1000-plan", "status st-running")
+        with lab.store.engine.connect() as connection:
+            run = runs.get_run(connection, "20261121-1000-plan")
+            assert run is not None
+            watch = watching.Watch()
+            watch.read(connection, dataclasses.replace(run, planned=0))
+            shown = watch.seen
+            watch.read(connection, run)
+            assert watch.rows_since(shown) == ""
 
 
 def poll_when_quiet(client: FlaskClient, path: str) -> str:
