@@ -102,6 +102,7 @@ class Lab:
         self._target: Target | None = None
         self._server: Server | None = None
         self._equipment: Equipment | None = None
+        self._attempt: Attempt | None = None
 
     # --- the target ---------------------------------------------------------------------------------------------------
 
@@ -158,6 +159,13 @@ class Lab:
             raise InfraError("this process has no target yet")
         return self._target
 
+    def doing(self) -> dict[str, Any] | None:
+        """Which test runs, since when by the monotonic clock, in which phase; None between tests. From any thread."""
+        attempt = self._attempt
+        if attempt is None:
+            return None
+        return {"test": attempt.item.nodeid, "since": attempt.clock, "phase": attempt.observe.now}
+
     # --- tests --------------------------------------------------------------------------------------------------------
 
     def run(self, item: CatalogItem) -> None:
@@ -188,7 +196,11 @@ class Lab:
             ),
             sync=False,
         )
-        outcome = self._outcome(attempt, state)
+        self._attempt = attempt
+        try:
+            outcome = self._outcome(attempt, state)
+        finally:
+            self._attempt = None
         if attempt.status is Status.PASSED and attempt.number > 1:
             attempt.status = Status.FLAKY
             attempt.reason = "; ".join(filter(None, (attempt.reason, f"passed on attempt {attempt.number}")))
@@ -290,6 +302,7 @@ class Lab:
 
     def _collect(self, attempt: Attempt, state: UnitState, failure: TestlabError | None) -> Bundle:
         deployment = state.deployment
+        attempt.observe.now = "bundle"
         raw = collect(self.target, self._sections(deployment), deadline_s=COLLECT_WITHIN_S)
         raw = self._with_own_record(raw, attempt)
         if isinstance(failure, BuildFailed | DeadlinePassed | DeployFailed | StepFailed):
@@ -377,7 +390,7 @@ def skip(reason: str) -> BaseException:
 
 def outline(event: Mapping[str, Any]) -> dict[str, Any]:
     """What of a `finished` event goes to pytest with its report; `again`: the test will be tried once more."""
-    keys = ("test", "status", "failure_class", "headline", "reason", "slot")
+    keys = ("test", "status", "failure_class", "headline", "reason", "slot", "target", "phases")
     again = event["status"] == Status.ERROR and event["attempt"] < TRIES
     return {"again": again, **{key: event.get(key) for key in keys}}
 

@@ -6,18 +6,21 @@ tests/b_integration/test_xdist_canary.py says which of them a new release took a
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psutil
 import pytest
+from _pytest._io import TerminalWriter
 from _pytest.runner import runtestprotocol
 
 EVENT = "testlab"
+_NOWHERE = TerminalWriter(file=io.StringIO())
 Handler = Callable[..., None]
 
 
@@ -135,6 +138,40 @@ def only_our_lines(reporter: Any) -> None:
     """Keep pytest's terminal from printing files' names and percentages between the lab's own lines."""
     reporter.showfspath = False
     reporter._show_progress_info = False
+
+
+def no_status_of_workers(config: pytest.Config) -> None:
+    """Keep xdist from rewriting a line about its workers, where something else shows what targets do."""
+    reporter = config.pluginmanager.getplugin("terminaldistreporter")
+    if reporter is not None:
+        reporter.rewrite = lambda line, newline=False: None
+
+
+def has_descriptor(reporter: Any) -> bool:
+    """Whether pytest's terminal is a file of the system, and not one in memory."""
+    try:
+        return int(reporter._tw._file.fileno()) >= 0
+    except (AttributeError, OSError, ValueError):
+        return False
+
+
+def not_again_at_the_end(report: Any) -> None:
+    """Keep a report from pytest's FAILURES and ERRORS: it leaves out what a debugger has shown already."""
+    report._pdbshown = True
+
+
+@contextlib.contextmanager
+def unsaid(reporter: Any | None) -> Iterator[None]:
+    """Have pytest's terminal write to nowhere meanwhile; None = let it write."""
+    if reporter is None:
+        yield
+        return
+    before = reporter._tw, reporter.currentfspath
+    reporter._tw = _NOWHERE
+    try:
+        yield
+    finally:
+        reporter._tw, reporter.currentfspath = before
 
 
 # --- in a worker ------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ import pytest
 from pytest_testlab.catalog.items import LAB, CatalogItem, describe, digest, given_secrets, missing_secrets
 from pytest_testlab.catalog.lab import Lab
 from pytest_testlab.distribution import private
+from pytest_testlab.distribution.watch import Watch
 from pytest_testlab.distribution.watchdog import GRACE_S, Heart, stacks_file
 from pytest_testlab.distribution.wire import server_from_wire
 from pytest_testlab.errors import InfraError, TestlabError
@@ -40,9 +41,10 @@ class NoWorker:
 class WorkerLoop:
     """Runs what the controller hands out, on the target that the controller names."""
 
-    def __init__(self, lab: Lab, *, folder: Path, name: str) -> None:
-        """`folder` is the run's; `name` is the worker's own."""
+    def __init__(self, lab: Lab, *, folder: Path, name: str, looks_every_s: float | None = None) -> None:
+        """`folder` is the run's; `name` is the worker's own. `looks_every_s`: how often somebody wants to see it."""
         self._lab = lab
+        self._watch = None if looks_every_s is None else Watch(lab.doing, self._tell_doing, looks_every_s)
         self._heart = Heart(self._beat, stacks_file(folder, name))
         self._commands: queue.SimpleQueue[Command | None] = queue.SimpleQueue()
         self._stopping = False
@@ -74,6 +76,8 @@ class WorkerLoop:
         self._lab.interrupts.hold()
         self._lab.interrupts.heed()
         self._heart.start()
+        if self._watch is not None:
+            self._watch.start()
         private.receive(self._worker, self._put)
         try:
             while not self._over and (command := self._commands.get()) is not None and command[0] != "shutdown":
@@ -83,6 +87,8 @@ class WorkerLoop:
         with self._heart.doing("ending", GRACE_S):
             self._tear_down(session)
             self._lab.close()
+        if self._watch is not None:
+            self._watch.stop()
         self._heart.stop()
         return True
 
@@ -120,6 +126,9 @@ class WorkerLoop:
 
     def _beat(self, late: str) -> None:
         private.send(self._worker, "beat", late=late)
+
+    def _tell_doing(self, doing: dict[str, Any] | None) -> None:
+        private.send(self._worker, "doing", doing=doing)
 
     def _tell_secrets(self, values: frozenset[str]) -> None:
         if values:

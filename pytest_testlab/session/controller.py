@@ -17,7 +17,9 @@ from pytest_testlab.errors import TestlabError
 from pytest_testlab.options import OPTIONS, Settings
 from pytest_testlab.session.assemble import hooks_of
 from pytest_testlab.session.run import Run
-from pytest_testlab.session.terminal import Progress, summarize
+from pytest_testlab.session.show.board import Board
+from pytest_testlab.session.show.progress import Progress
+from pytest_testlab.session.show.summary import summarize
 from pytest_testlab.store.engine import password_of
 
 EXIT_NOT_BLANK = 6
@@ -31,6 +33,7 @@ class Controller(abc.ABC):
     """A pytest plugin; `Local` and `Distributed` add how tests reach their targets."""
 
     run: Run
+    board: Board
     progress: Progress
 
     def __init__(self, config: pytest.Config, settings: Settings, secrets: Mapping[str, str]) -> None:
@@ -53,7 +56,8 @@ class Controller(abc.ABC):
             raise pytest.UsageError(str(error)) from None
         here = [left for left in self.run.recovered if left.state != "elsewhere"]
         self.errors += [line for left in here for line in left.lines()]
-        self.progress = Progress(self.config, self.run)
+        self.board = Board(self.run)
+        self.progress = Progress(self.config, self.run, self.board)
         self.config.pluginmanager.register(self.progress, "testlab-progress")
 
     def _open(self) -> Run:
@@ -108,7 +112,8 @@ class Controller(abc.ABC):
         """Whether the session ended before its last test because enough had failed."""
 
     def _say_stopping(self) -> None:
-        self._say_in_handler(STOPPING)
+        if self.opened is None or not self.progress.say_in_handler(STOPPING.decode().strip()):
+            self._say_in_handler(STOPPING)
 
     def _say_in_handler(self, line: bytes) -> None:
         """Straight to standard error: in a signal handler nobody may wait for a lock of its writer's."""
@@ -122,6 +127,8 @@ class Controller(abc.ABC):
     def _stop_at_once(self) -> None:
         """Somebody insists: end as if killed, which loses nothing; only in the signal handler."""
         self._kill_workers()
+        if self.opened is not None:
+            self.progress.erase_in_handler()
         self._say_in_handler(STOPPED)
         os._exit(int(pytest.ExitCode.INTERRUPTED))
 

@@ -66,6 +66,7 @@ class Distributed(Controller):
             clock=self.run.moments.base,
             hidden=hidden_values(self.settings),
         )
+        node.workerinput["testlab_looks_every_s"] = self.progress.looks_every_s
         self._slots[node] = slot
         private.hear(node)
 
@@ -75,7 +76,9 @@ class Distributed(Controller):
 
     def pytest_testnodedown(self, node: Any, error: object | None) -> None:
         """Free the slot of a worker that is gone; if it took the answer with it, its successor is asked."""
-        self._slots.pop(node, None)
+        slot = self._slots.pop(node, None)
+        if slot is not None:
+            self.board.tell(slot, None)
         if node is self.asked and not self.run.tests:
             self.asked = None
 
@@ -142,6 +145,10 @@ class Distributed(Controller):
         if late:
             self._watchdog.condemn(node, late)
 
+    def _on_doing(self, node: Any, doing: dict[str, Any] | None) -> None:
+        if (slot := self._slots.get(node)) is not None:
+            self.board.tell(slot, doing)
+
     def _on_secrets(self, node: Any, values: list[str]) -> None:
         self._to_mask.update(values)
 
@@ -176,6 +183,8 @@ class Distributed(Controller):
 
     def _on_usable(self, node: Any, epoch: int, versions: dict[str, str], seconds: float) -> None:
         self.run.phases["install"] = self.run.phases.get("install", 0.0) + seconds
+        if (slot := self._slots.get(node)) is not None:
+            self.board.usable(slot, epoch)
         self.scheduler.usable(node, epoch)
 
     def _on_unusable(self, node: Any, epoch: int, say: str) -> None:

@@ -45,6 +45,7 @@ class Local(Controller):
         )
         self.lab.learn(given_secrets(session.items, self.lab.secrets))
         self.lab.before_unit = self._before_unit
+        self.board.ask = self.lab.doing
         self.lab.interrupts = self.interrupts
         self.interrupts.hold()
         self._session = session
@@ -99,6 +100,7 @@ class Local(Controller):
             with self.interrupts.allowed():
                 server = self.run.pool.wait_ready(self.run.pool.slots[0], READY_WITHIN_S)
             self.lab.use(server)
+            self.board.usable(0, server.epoch)
         except InfraError as error:
             self.run.aborted = f"no proven blank target: {error}"
             raise pytest.exit.Exception(self.run.aborted, returncode=EXIT_NOT_BLANK) from None

@@ -63,6 +63,8 @@ class Run:
         self.again: dict[str, Mapping[str, Any]] = {}
         """What came of attempts after which the test was to be tried again."""
         self.forecast = Forecast({})
+        self.projected_s: float | None = None
+        """How long the whole plan was expected to take; None where nothing was known."""
         self.aborted: str | None = None
         """Why the run could not go on: no proven blank target."""
         self.say = ""
@@ -184,13 +186,19 @@ class Run:
         kinds = {name: f"{test['suite']}/{test['stage']}" for name, test in self.tests.items()}
         self.units = make_units(collection, kinds, self.estimates)
         self.forecast = Forecast({name: self.estimates.of(name, kind) for name, kind in kinds.items()})
-        projection = projected_s(self.units, self.settings.pool) if self.estimates.by_test else None
+        self.projected_s = projected_s(self.units, self.settings.pool) if self.estimates.by_test else None
         planned = [events.PlannedTest(**test) for test in tests]
-        self.note(events.collected(planned, selection=selection(self.tests), projected_s=projection))
+        self.note(events.collected(planned, selection=selection(self.tests), projected_s=self.projected_s))
         if self.unrecorded:
             raise UsageError(self.unrecorded)
         self.pool.start(len(self.units))
         return self.units
+
+    def expected_s(self, test: str) -> float | None:
+        """How long a test of the plan took in other runs, or others of its kind; None where there were none."""
+        planned = self.tests.get(test)
+        kind = f"{planned['suite']}/{planned['stage']}" if planned else ""
+        return self.estimates.by_test.get(test, self.estimates.by_kind.get(kind))
 
     def took(self, result: Mapping[str, Any]) -> None:
         """Count a result; it is on a journal's disk already."""

@@ -42,16 +42,20 @@ class Observations:
         """Phase → seconds; those of one name add up."""
         self.concealed: set[str] = set()
         """What must be masked."""
+        self.now = ""
+        """The phase that it is in."""
         self._transcripts: dict[str, _Transcript] = {}
         self._lock = threading.Lock()
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Time a phase, also one that ends by an exception."""
-        started = time.monotonic()
+        started, before = time.monotonic(), self.now
+        self.now = name
         try:
             yield
         finally:
+            self.now = before
             with self._lock:
                 self.phases[name] = self.phases.get(name, 0.0) + time.monotonic() - started
 

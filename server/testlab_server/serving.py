@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 from flask import Flask
@@ -24,6 +25,8 @@ from testlab_server.app import MOST_BODY_BYTES, create_app, login_links
 from testlab_server.config import ServerConfig, checked_url, is_loopback
 from testlab_server.scheduler.beside import playing
 
+NOTE = "address"
+"""The file below the server's folder that says which process serves, and where; runs name their pages by it."""
 THREADS = 8
 MAX_REQUEST_HEADER_BYTES = 16_384
 MOST_CONNECTIONS = 500
@@ -51,7 +54,7 @@ def serve_until_interrupted(flags: Mapping[str, Any], *, db: str | None, config:
     with listen(host, port) as listening, open_store(settings) as store:
         served = ServerConfig(home=store.home, host=host, port=listening.getsockname()[1], url=public)
         app = create_app(store.engine, served)
-        with suppress(KeyboardInterrupt), _nights(lab, store, settings):
+        with suppress(KeyboardInterrupt), _nights(lab, store, settings), telling_where(served):
             announce(app, served)
             _offer_links(app)
             run(app, listening)
@@ -63,6 +66,21 @@ def _nights(lab: LabFile | None, store: StoreHandle, settings: Settings) -> Abst
         return nullcontext()
     print(f"As {lab.file} says.", flush=True)  # noqa: T201 - the command's own output
     return playing(lab, store, settings) if lab.schedules else nullcontext()
+
+
+@contextmanager
+def telling_where(config: ServerConfig) -> Iterator[None]:
+    """Leave a note in the home of who serves it and where, for whoever wants to name a page; the last one counts."""
+    note, mine = config.folder / NOTE, f"{os.getpid()} {config.origin}\n"
+    aside = note.with_name(f".{NOTE}-{os.getpid()}")
+    aside.write_text(mine, encoding="utf-8")
+    aside.replace(note)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            if note.read_text(encoding="utf-8") == mine:
+                note.unlink()
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -13,6 +13,8 @@ import sys
 import pytest
 from pages import Lab, serving
 
+from pytest_testlab.session.show.summary import page_of
+
 PROGRAM = [sys.executable, "-c", "from pytest_testlab.cli import main; raise SystemExit(main())", "serve"]
 
 
@@ -96,3 +98,13 @@ def test_the_secret_never_shows(lab: Lab) -> None:
         served.process.wait(10)
         assert served.process.stdout is not None
         assert lab.store.url not in served.process.stdout.read()
+
+
+def test_a_run_names_its_page(lab: Lab) -> None:
+    """While a server runs, a session's summary can name the run's page; once it has ended, none is named."""
+    with serving(lab) as served:
+        named = page_of(lab.store.home, "some-run")
+        assert named == f"{served.origin}/runs/some-run"
+        served.process.send_signal(signal.SIGTERM)
+        assert served.process.wait(10) == 0
+    assert page_of(lab.store.home, "some-run") is None

@@ -75,7 +75,7 @@ def test_a_rule_a_shape_and_a_section(lab: LabSession, store: StoreHandle) -> No
     lab.entry("alpha", '[build]\ncommands = ["exit 3"]\n[run]\ncommand = "true"\n')
     lab.conftest(RULE.replace("\\\\\\\\w", "\\\\w"))
     result = lab.run()
-    result.stdout.fnmatch_lines(["infra: the moon is full", "*= 1 error, 1 * in *"])
+    result.stdout.fnmatch_lines(["      infra: the moon is full", "*= 1 error, 1 * in *"])
     assert lab.statuses()["alpha::install"] == "error"
     text = section(store, "alpha/testlab.toml::install", "sky")
     assert text == b"moon is full, rune-[redacted] spoken"

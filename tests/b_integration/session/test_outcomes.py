@@ -50,11 +50,12 @@ def test_the_headline_is_what_pytest_shows(lab: LabSession) -> None:
     """A failure is shown as its headline, and never as a traceback of the lab's own."""
     lab.entry("beta", BROKEN_BUILD)
     result = lab.run()
-    result.stdout.fnmatch_lines(["build-failure: beta's build command ended with exit code 3: exit 3"])
+    result.stdout.fnmatch_lines(["*      build-failure: beta's build command ended with exit code 3: exit 3"])
     result.stdout.no_fnmatch_line("*Traceback*")
     shown = lab.results()["beta/testlab.toml::install"].headline
     assert 1 <= len(shown) <= 12
-    result.stdout.fnmatch_lines([line.replace("[", "[[]") for line in shown])
+    assert [result.outlines.count(f"      {line}") for line in shown] == [1] * len(shown)
+    result.stdout.no_fnmatch_line("*= FAILURES =*")
 
 
 def test_the_junit_file(lab: LabSession) -> None:
@@ -89,17 +90,34 @@ def test_stop_at_the_first_failure(lab: LabSession, pool: int) -> None:
     assert list(statuses.values()).count("not_run") >= 4
 
 
-def test_quiet_prints_letters(lab: LabSession) -> None:
-    """-q keeps to pytest's letters."""
+@pytest.mark.parametrize("pool", [1, 2])
+def test_quiet_prints_what_failed(lab: LabSession, pool: int) -> None:
+    """-q prints failures with their headlines, and how it ended; nothing of what passed."""
     fill(lab)
-    result = lab.run("-q")
-    assert "++x#+x" in result.outlines[0]
+    result = lab.run("-q", pool=pool)
+    result.stdout.fnmatch_lines_random(["*beta*install*build-failure*", "*gamma*check*check-failed*"])
+    assert "alpha" not in str(result.stdout)
+    assert result.outlines[-1].startswith("2 failed, 3 passed, 1 blocked in ")
 
 
-def test_verbose_prints_a_line_each(lab: LabSession) -> None:
-    """-v prints pytest's own line for each test."""
+@pytest.mark.parametrize("pool", [1, 2])
+def test_verbose_prints_a_line_each(lab: LabSession, pool: int) -> None:
+    """-v prints a line for each test with its target, and -vv how long its phases took."""
     lab.entry("alpha")
-    lab.run("-v").stdout.fnmatch_lines(["*alpha/testlab.toml::install PASSED*"])
+    lines = ["*1/2 * alpha*install* s  on memory-[01]", "*2/2 * alpha*check* s  on memory-[01]"]
+    result = lab.run("-v", pool=pool)
+    result.stdout.fnmatch_lines(lines)
+    assert str(result.stdout).count("::install") == 0
+    lab.run("-vv", pool=pool).stdout.fnmatch_lines([lines[0], "*build 0.0 s, deploy 0.0 s, ready 0.0 s", lines[1]])
+
+
+def test_ordinary_tests_are_shown_as_ever(lab: LabSession) -> None:
+    """Beside the catalog, a pytest function that fails still has its traceback and its letter."""
+    lab.entry("beta", BROKEN_BUILD)
+    lab.pytester.makepyfile("def test_it():\n    assert 1 == 2\n")
+    result = lab.run()
+    result.stdout.fnmatch_lines(["*= FAILURES =*", "*assert 1 == 2*", "*= 2 failed, 1 blocked in *"])
+    assert str(result.stdout).count("rule: build-failure") == 1
 
 
 def test_pdb_works_on_one_target(lab: LabSession) -> None:

@@ -1,0 +1,104 @@
+"""What a run and its targets are at, just now: put together from the pool, the results and what workers tell."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pytest_testlab.pool.pool import Slot, SlotState
+from pytest_testlab.session.show.panel import RunNow, TargetNow
+
+if TYPE_CHECKING:
+    from pytest_testlab.session.run import Run
+
+Doing = Mapping[str, Any]
+"""What `Lab.doing` says."""
+STATES = {
+    SlotState.PROVISIONING: "booting",
+    SlotState.BLANKING: "blanking",
+    SlotState.LOST: "lost",
+}
+
+
+class Board:
+    """Read from any thread, written by the one that runs tests or hears workers."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._told: dict[int, Doing | None] = {}
+        self._usable: dict[int, int] = {}
+        """Slot → the epoch of the server that has its platform."""
+        self.ask: Callable[[], Doing | None] | None = None
+        """Says what runs, where it runs in this process."""
+        self.stopping = False
+
+    def tell(self, slot: int, doing: Doing | None) -> None:
+        """What a worker does now."""
+        self._told[slot] = doing
+
+    def usable(self, slot: int, epoch: int) -> None:
+        """A server can take tests."""
+        self._usable[slot] = epoch
+
+    def run_now(self) -> RunNow:
+        """All of it, for the block."""
+        run = self._run
+        return RunNow(
+            done=len(run.results),
+            planned=len(run.tests),
+            elapsed_s=run.elapsed,
+            left_s=self.left_s(),
+            counts=Counter(str(result["status"]) for result in list(run.results.values())),
+            targets=[self._target(slot) for slot in run.pool.slots if slot.state is not SlotState.GONE and run.tests],
+            note=self._note(),
+        )
+
+    def left_s(self) -> float | None:
+        """Seconds until the end, as expected; None while there is nothing to go by."""
+        left = self._run.forecast.remaining_s
+        if left is None and self._run.projected_s is not None and not self._run.results:
+            return max(1.0, self._run.projected_s - self._run.elapsed)
+        return left
+
+    def is_usable(self, slot: Slot) -> bool:
+        """Whether a slot's server has its platform."""
+        return slot.server is not None and self._usable.get(slot.index) == slot.server.epoch
+
+    def name(self, slot: Slot) -> str:
+        """A target's name, without the run that all of them have in theirs."""
+        return slot.name.replace(f"-{self._run.id}", "") or slot.name
+
+    def test(self, test: str, between: str = " · ") -> str:
+        """A test as people call it."""
+        known = self._run.tests.get(test)
+        return f"{known['entry']}{between}{known['stage']}" if known else test
+
+    def _note(self) -> str:
+        if self.stopping:
+            return "stopping"
+        recorder = self._run.recorder
+        return f"store away, {recorder.waiting} events wait on disk" if recorder.away else ""
+
+    def _target(self, slot: Slot) -> TargetNow:
+        now = time.monotonic()
+        state = STATES.get(slot.state)
+        if state is None:
+            doing = self.ask() if self.ask is not None else self._told.get(slot.index)
+            if doing is not None and slot.state is SlotState.BUSY:
+                return self._running(slot, doing, now)
+            state = "waiting" if slot.state is SlotState.BUSY or self.is_usable(slot) else "installing platform"
+        return TargetNow(name=self.name(slot), state=state, for_s=now - slot.since)
+
+    def _running(self, slot: Slot, doing: Doing, now: float) -> TargetNow:
+        test, spent_s = doing["test"], now - doing["since"]
+        expected_s = self._run.expected_s(test)
+        return TargetNow(
+            name=self.name(slot),
+            state="running",
+            for_s=spent_s,
+            test=self.test(test),
+            phase=doing["phase"],
+            left_s=None if expected_s is None else expected_s - spent_s,
+        )

@@ -1,0 +1,280 @@
+"""What is shown while a run goes on: the block of a terminal, failures the moment they come, and lines elsewhere.
+
+============  ===========================  ====================================
+verbosity     a terminal                   a pipe, a file, CI
+============  ===========================  ====================================
+-q            failures                     failures
+(none)        the block; what didn't pass  a line a test, targets, now and then what runs
+-v            and a line a test            and the target of each
+-vv           and its phases               and its phases
+============  ===========================  ====================================
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Generator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_testlab.catalog.items import RERUN
+from pytest_testlab.distribution import private
+from pytest_testlab.pool.pool import SlotState
+from pytest_testlab.session.show.board import Board
+from pytest_testlab.session.show.panel import panel
+from pytest_testlab.session.show.screen import ERASE, Guard, Screen, Ticker
+from pytest_testlab.session.show.style import STATUS, Style, clock, columns, fit, human, pad, roughly
+
+if TYPE_CHECKING:
+    from pytest_testlab.session.run import Run
+
+NAME_WIDTH = 32
+WHERE_TO_LOOK = "look at: "
+"""How the line of a headline begins that says what to do next."""
+PYTESTS_SUMMARY = "fE"
+"""What pytest lists at the end unless told otherwise; the lab's own summary says it better."""
+BAD = ("failed", "error")
+WORTH_A_LINE = (*BAD, "flaky", "blocked")
+"""On a terminal; what passed is counted in the bar."""
+PLAIN_TICK_S = 1.0
+PROGRESS_EVERY_S = 30.0
+"""How often a log is told what runs."""
+MANY_TARGETS = 8
+"""With more, a log isn't told of each that is ready."""
+SHOWN_RUNNING = 3
+
+
+class Progress:
+    """A plugin of the main process's session."""
+
+    def __init__(self, config: pytest.Config, run: Run, board: Board) -> None:
+        self._run = run
+        self._board = board
+        self._verbose: int = getattr(config.option, "verbose", 0)
+        """Not there under `-p no:terminal`."""
+        self._reporter: Any = config.pluginmanager.getplugin("terminalreporter")
+        self._style = Style.of(getattr(self._reporter, "_tw", None))
+        self._live = _can_be_live(config, self._reporter) and self._verbose >= 0
+        self._away = False
+        """Whether the store was away when it was last spoken of."""
+        self._screen: Screen | None = None
+        self._guard: Guard | None = None
+        self._ticker = Ticker(self._draw) if self._live else Ticker(self._log, PLAIN_TICK_S)
+        self._urgent: deque[str] = deque()
+        """Lines that a signal handler leaves for the ticker, because it may not wait for a lock."""
+        self._told_of: set[tuple[int, str]] = set()
+        self._log_at = time.monotonic() + PROGRESS_EVERY_S
+        if self._reporter is not None:
+            private.only_our_lines(self._reporter)
+            if self._live:
+                private.no_status_of_workers(config)
+            if config.option.reportchars == PYTESTS_SUMMARY:
+                self._reporter.reportchars = self._reporter.reportchars.translate(dict.fromkeys(map(ord, "fE")))
+
+    @property
+    def looks_every_s(self) -> float | None:
+        """How often workers are to say what they do; None = nobody looks."""
+        if self._reporter is None or self._verbose < 0:
+            return None
+        return 0.5 if self._live else 10.0
+
+    # --- pytest's hooks -----------------------------------------------------------------------------------------------
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
+        """Count by the lab's own words, and print nothing: `_line` does."""
+        result = getattr(report, "testlab", None)
+        if result is None:
+            return None
+        private.not_again_at_the_end(report)
+        return (RERUN if result["again"] else result["status"]), "", ""
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Show what runs for as long as tests run."""
+        self._begin()
+        try:
+            return (yield)
+        finally:
+            self.end()
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_logstart(self, nodeid: str) -> Generator[None, None, None]:
+        """Keep pytest from naming a test of the catalog before it has run: its line comes when it is over."""
+        with private.unsaid(self._reporter if nodeid in self._run.tests else None):
+            yield
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Print the line of a test that has ended."""
+        result = getattr(report, "testlab", None)
+        if result is not None and self._reporter is not None:
+            if self._is_worth_a_line(result):
+                self._line(result, report.duration)
+                self._reporter.flush()
+            self.say_store()
+
+    def pytest_enter_pdb(self) -> None:
+        """A debugger needs the terminal for itself."""
+        self.end()
+
+    # --- the block, and what takes its place in a log -----------------------------------------------------------------
+
+    def _begin(self) -> None:
+        if self._reporter is None or not private.has_descriptor(self._reporter):
+            return
+        if self._verbose >= 0:
+            self._screen = Screen(self._reporter._tw)
+        if self._live and self._screen is not None:
+            self._guard = Guard(self._screen.fd)
+        if self._verbose >= 0:
+            self._ticker.start()
+
+    def end(self) -> None:
+        """Leave the terminal as if there had been no block; may be called twice."""
+        self._ticker.stop()
+        screen, self._screen = self._screen, None
+        if screen is not None:
+            self._say_urgent(screen)
+            screen.close()
+        if self._guard is not None:
+            self._guard.dismiss()
+            self._guard = None
+
+    def _draw(self) -> None:
+        screen = self._screen
+        if screen is not None:
+            self._say_urgent(screen)
+            self._tell_of_targets(screen)
+            width, height = screen.size()
+            screen.draw(panel(self._board.run_now(), width=width, height=height, style=self._style))
+
+    def _log(self) -> None:
+        screen = self._screen
+        if screen is None:
+            return
+        self._tell_of_targets(screen)
+        if time.monotonic() >= self._log_at:
+            self._log_at = time.monotonic() + PROGRESS_EVERY_S
+            if self._run.tests:
+                screen.say([self._style.plain(self._progress())])
+
+    def _progress(self) -> str:
+        """What a log is told every now and then."""
+        now = self._board.run_now()
+        counts = [f"{now.counts[status]} {status}" for status in WORTH_A_LINE if now.counts.get(status)]
+        ends = [] if now.left_s is None else [f"{roughly(now.left_s)} left, ends {clock(now.left_s)}"]
+        running = sorted((t for t in now.targets if t.test), key=lambda target: -target.for_s)
+        runs = [f"{t.test} {human(t.for_s)}{f' ({t.phase})' if t.phase else ''}" for t in running[:SHOWN_RUNNING]]
+        runs += [f"{len(running) - SHOWN_RUNNING} more"] if len(running) > SHOWN_RUNNING else []
+        said = [", ".join([f"{now.done}/{now.planned} done", *counts]), f"after {human(now.elapsed_s)}", *ends]
+        said += [now.note] if now.note else []
+        return "  " + "; ".join([*said, *([f"running: {', '.join(runs)}"] if runs else [])])
+
+    def _tell_of_targets(self, screen: Screen) -> None:
+        """A line for each target that is lost, and that is ready for the first time where no block shows it."""
+        for slot in self._run.pool.slots:
+            if slot.state is SlotState.LOST:
+                self._tell_once(screen, slot.index, "lost", f"  target {self._board.name(slot)} is lost: {slot.say}")
+            elif self._board.is_usable(slot) and not self._live and len(self._run.pool.slots) <= MANY_TARGETS:
+                spent = slot.seconds.get("provision", 0.0)
+                self._tell_once(
+                    screen, slot.index, "ready", f"  target {self._board.name(slot)} is ready, made in {human(spent)}"
+                )
+
+    def _tell_once(self, screen: Screen, slot: int, what: str, line: str) -> None:
+        if (slot, what) not in self._told_of:
+            self._told_of.add((slot, what))
+            screen.say([self._style.plain(line)])
+
+    # --- what others have to say --------------------------------------------------------------------------------------
+
+    def say_in_handler(self, line: str) -> bool:
+        """Have a line printed above the block; False where there is none. Only appends: a handler may not wait."""
+        self._board.stopping = True
+        if not (self._live and self._ticker.alive):
+            return False
+        self._urgent.append(line)
+        return True
+
+    def erase_in_handler(self) -> None:
+        """Remove the block, whoever is writing just now: the process ends."""
+        screen = self._screen
+        if self._live and screen is not None:
+            os.write(screen.fd, ERASE.encode())
+
+    def _say_urgent(self, screen: Screen) -> None:
+        while self._urgent:
+            screen.say(["", self._style.plain(self._urgent.popleft())])
+
+    def say_store(self) -> None:
+        """Say once that the store is away, and once that it is back; where it is found out, or with the next test."""
+        if self._reporter is None or self._verbose < 0:
+            return
+        self._say_store(self._run.recorder.away)
+        self._reporter.flush()  # whoever reads a file or a pipe shall know now, and not a page later
+
+    def _say_store(self, away: str | None) -> None:
+        if away and not self._away:
+            waiting = self._run.recorder.waiting
+            self._reporter.ensure_newline()
+            self._reporter.line(
+                f"  the store is away ({away}): recording to disk only; {waiting} events wait", yellow=True
+            )
+        elif self._away and not away:
+            self._reporter.line("  the store is back, and takes in what waited on disk", light=True)
+        self._away = away is not None
+
+    # --- a test's line ------------------------------------------------------------------------------------------------
+
+    def _is_worth_a_line(self, result: Mapping[str, Any]) -> bool:
+        if self._verbose > 0:
+            return True
+        if self._verbose < 0:
+            return result["status"] in BAD and not result["again"]
+        return not self._live or result["status"] in WORTH_A_LINE
+
+    def _line(self, result: Mapping[str, Any], seconds: float) -> None:
+        """`  12/30  ✓ radicale · install   1.2 s  local-0`, and below a failure its headline, the whole of it."""
+        writer, style, status = self._reporter, self._style, result["status"]
+        writer.ensure_newline()
+        planned = len(self._run.tests)
+        count = f"{len(self._run.results):>{len(str(planned))}}/{planned}"
+        name = style.plain(self._board.test(result["test"], " · "))
+        writer.write(f"  {count}  ", light=True)
+        names = NAME_WIDTH if not writer.isatty else max(12, min(NAME_WIDTH, writer._tw.fullwidth - 30))
+        writer.write(f"{style.sign(status)} {pad(name, names, style.cut)}", **STATUS[status][2])
+        remark = style.plain("  ".join(filter(None, (self._where(result), self._remark(result)))))
+        room = max(10, writer._tw.fullwidth - columns(count) - names - 20)
+        shown = fit(remark, room, style.cut) if writer.isatty else remark
+        writer.line(f"{human(seconds):>11}  {shown}".rstrip(), **STATUS[status][2])
+        if status in BAD and not result["again"]:
+            for line in result["headline"] or ():
+                writer.line(f"      {style.plain(line)}")
+        if self._verbose > 1 and result["phases"]:
+            phases = ", ".join(f"{phase} {human(spent)}" for phase, spent in result["phases"].items())
+            writer.line(f"      {style.plain(phases)}", light=True)
+
+    def _where(self, result: Mapping[str, Any]) -> str:
+        target = result["target"] if self._verbose > 0 else None
+        return f"on {str(target).replace(f'-{self._run.id}', '')}" if target else ""
+
+    def _remark(self, result: Mapping[str, Any]) -> str:
+        headline = result["headline"]
+        if result["status"] in ("passed", "flaky"):
+            return result["reason"] or ""
+        if result["again"]:
+            return f"to be tried again; {headline[0] if headline else result['reason'] or ''}"
+        if result["status"] in BAD and headline:
+            return result["failure_class"] or ""
+        return result["reason"] or ""
+
+
+def _can_be_live(config: pytest.Config, reporter: Any) -> bool:
+    """Whether the output is a terminal that is the lab's alone: not under -s or --pdb, and not a log that CI keeps."""
+    if reporter is None or not reporter.isatty or os.environ.get("TERM", "dumb") == "dumb" or os.environ.get("CI"):
+        return False
+    return config.getoption("capture", "fd") != "no" and not config.getoption("usepdb", False)

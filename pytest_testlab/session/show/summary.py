@@ -1,0 +1,202 @@
+"""The last that is printed: what changed since last night first, then what is known already, and where to read on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import sqlalchemy as sa
+
+from pytest_testlab.session.show.style import STATUS, WORDS, Style, columns, fit, human, pad
+from pytest_testlab.store.reads import diff
+from pytest_testlab.store.views import DiffItem, DiffView
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_testlab.session.run import Run
+
+SHOWN = 12
+"""Tests of one list."""
+NAMES = (24, 44)
+"""Columns of a test's name, at least and at most."""
+ADDRESS = "address"
+"""The file below the lab's home, in `server/`, in which a server that runs says who and where it is."""
+
+
+@dataclass(frozen=True)
+class _List:
+    title: str
+    status: str
+    """Whose sign and colours it has."""
+    rows: Sequence[tuple[str, str]]
+    """Test and what is to be said of it."""
+    brief: bool = False
+    """Names alone, in a line."""
+
+
+def summarize(run: Run, writer: Any) -> None:
+    """Print it; what the store knows of the nights before is left out, and said to be, where it is away."""
+    style = Style.of(getattr(writer, "_tw", None))
+    writer.section("testlab", sep="=")
+    if run.aborted or run.unrecorded:
+        writer.line(f"  aborted: {style.plain(run.aborted or run.unrecorded)}", red=True, bold=True)
+    if run.say:
+        writer.line(f"  {style.plain(run.say)}", yellow=True)
+    found, why = _diff(run)
+    lists = _of_run(run) if found is None else _of_diff(found)
+    _against(found, why, lists, writer, style)
+    name = _namer(run)
+    for some in lists:
+        _print(some, name, writer, style)
+    _counts(run, writer, style)
+    _foot(run, lists, writer, style)
+
+
+def _diff(run: Run) -> tuple[DiffView | None, str]:
+    """(what changed, why that can't be said)."""
+    if run.recorder.away:
+        return None, f"the store is away ({run.recorder.away})"
+    try:
+        with run.store.engine.connect() as connection:
+            found = diff.diff(connection, run.id)
+    except (sa.exc.SQLAlchemyError, OSError) as error:
+        return None, f"the store is away ({str(error).splitlines()[0]})"
+    return found, "" if found is not None else "the store has not taken the run in yet"
+
+
+def _of_diff(found: DiffView) -> list[_List]:
+    new = [item for item in found.new if item.status == "failed"]
+    unknown = [item for item in found.new if item.status == "passed"]
+    lists = [
+        _List("newly failing", "failed", _rows(found.newly_failing, _cause)),
+        _List("newly fixed", "passed", _rows(found.newly_fixed, _reason)),
+        _List("failing, and not seen before" if found.previous else "failing", "failed", _rows(new, _cause)),
+        _List("still failing", "failed", _rows(found.still_failing, _since)),
+        _List("flaky", "flaky", _rows(found.flaky, _reason)),
+        _List("infrastructure errors", "error", _rows(found.errors, _cause)),
+        _List("blocked", "blocked", _rows(found.blocked, _reason), brief=True),
+        _List("shed", "shed", _rows(found.shed, _reason), brief=True),
+        _List("not run", "not_run", _rows(found.not_run, _reason), brief=True),
+        _List("not in this run's catalog any more", "not_run", _rows(found.missing, _reason), brief=True),
+    ]
+    if found.previous and unknown:
+        lists.append(_List("new, and passed", "passed", _rows(unknown, _reason), brief=True))
+    return [some for some in lists if some.rows]
+
+
+def _of_run(run: Run) -> list[_List]:
+    """What the run itself knows, where the store can't say what was before."""
+    rows: dict[str, list[tuple[str, str]]] = {}
+    for result in sorted(run.last.values(), key=lambda result: str(result["test"])):
+        said = result["headline"][0] if result["headline"] else result["reason"] or ""
+        rows.setdefault(str(result["status"]), []).append((str(result["test"]), str(said)))
+    rows["not_run"] = [(test, "") for test in sorted(run.tests.keys() - run.last.keys())]
+    titles = {"failed": "failed", "error": "infrastructure errors", "flaky": "flaky", "blocked": "blocked"}
+    lists = [_List(title, status, rows.get(status, [])) for status, title in titles.items()]
+    lists.append(_List("not run", "not_run", rows["not_run"], brief=True))
+    return [some for some in lists if some.rows]
+
+
+def _rows(items: Sequence[DiffItem], say: Callable[[DiffItem], str]) -> list[tuple[str, str]]:
+    return [(item.test, say(item)) for item in items]
+
+
+def _cause(item: DiffItem) -> str:
+    return item.headline[0] if item.headline else item.reason or item.failure_class or ""
+
+
+def _since(item: DiffItem) -> str:
+    runs = f"{item.streak} runs" if item.streak > 1 else "1 run"
+    since = f"{runs}, since {item.since.astimezone():%a %d %b}" if item.since is not None else runs
+    return f"{since}; {'another cause now: ' if item.changed_class else ''}{_cause(item)}"
+
+
+def _reason(item: DiffItem) -> str:
+    return item.reason or (item.headline[0] if item.headline else "")
+
+
+def _against(found: DiffView | None, why: str, lists: Sequence[_List], writer: Any, style: Style) -> None:
+    if found is None:
+        writer.line(f"  what changed can't be said: {style.plain(why)}; of this run alone:", yellow=True)
+    elif found.previous is None:
+        writer.line("  the first run of its lane: there is nothing yet to hold it against", light=True)
+    elif not any(some.title.startswith(("newly", "failing")) for some in lists):
+        writer.line(f"  nothing changed for better or worse since {found.previous}", light=True)
+    else:
+        writer.line(f"  since {found.previous}:", light=True)
+
+
+def _print(some: _List, name: Callable[[str], str], writer: Any, style: Style) -> None:
+    colours = STATUS[some.status][2]
+    writer.line("")
+    writer.line(f"  {some.title} ({len(some.rows)})", bold=True, **{c: True for c in colours if c != "bold"})
+    width = getattr(getattr(writer, "_tw", None), "fullwidth", 80) - 1 if writer.isatty else 10_000
+    names = [style.plain(name(test)) for test, _ in some.rows[:SHOWN]]
+    if some.brief:
+        writer.line(f"    {_in_a_line(names, len(some.rows), width - 4, style)}")
+        return
+    column = min(max(NAMES[0], *map(columns, names)), NAMES[1], max(12, width // 2))
+    for shown, (_, say) in zip(names, some.rows, strict=False):
+        writer.write(f"    {style.sign(some.status)} {pad(shown, column, style.cut)}", **colours)
+        writer.line(("  " + fit(style.plain(say), max(10, width - column - 8), style.cut)).rstrip())
+    if len(some.rows) > SHOWN:
+        writer.line(f"      and {len(some.rows) - SHOWN} more", light=True)
+
+
+def _in_a_line(names: Sequence[str], of: int, width: int, style: Style) -> str:
+    """As many whole names as there is room for, at least one, and how many more there are."""
+    for kept in range(len(names), 0, -1):
+        text = ", ".join(names[:kept]) + (f" and {of - kept} more" if of > kept else "")
+        if columns(text) <= width:
+            return text
+    return fit(names[0], max(8, width - 12), style.cut) + (f" and {of - 1} more" if of > 1 else "")
+
+
+def _counts(run: Run, writer: Any, style: Style) -> None:
+    writer.line("")
+    writer.write("  ")
+    for status, (_, _, colours) in STATUS.items():
+        if run.counts.get(status):
+            writer.write(f"{style.sign(status)} {run.counts[status]} {WORDS.get(status, status)}   ", **colours)
+    writer.line("")
+
+
+def _foot(run: Run, lists: Sequence[_List], writer: Any, style: Style) -> None:
+    """The run's id, and where to read on: the command for the worst test, and its page where a server runs."""
+    spent = human(run.phases.get("total", run.elapsed))
+    targets = f"{run.settings.pool} target{'s' if run.settings.pool != 1 else ''} ({run.settings.provider})"
+    about = f"  run {run.id} · {targets} · {spent} · {run.provenance.lane}"
+    writer.line(style.plain(about))
+    worst = next((some for some in lists if some.status in ("failed", "error")), None)
+    if worst is not None:
+        writer.line(f"  testlab why {style.plain(_shortest(run, worst.rows[0][0]))}    the cause, and what was kept")
+    page = page_of(run.store.home, run.id)
+    where = page or "testlab diff    all that changed · testlab serve    the pages"
+    writer.line(f"  {style.plain(where)}", light=True)
+
+
+def _namer(run: Run) -> Callable[[str], str]:
+    def name(test: str) -> str:
+        known: Mapping[str, Any] | None = run.tests.get(test)
+        return f"{known['entry']} · {known['stage']}" if known else test
+
+    return name
+
+
+def _shortest(run: Run, test: str) -> str:
+    """What `testlab why` takes for a test."""
+    known = run.tests.get(test)
+    return f"{known['entry']}::{known['stage']}" if known else test
+
+
+def page_of(home: Path, run: str) -> str | None:
+    """The address of a run's page, where a server of this home runs; it says so in a file, with its process."""
+    try:
+        pid, origin = (home / "server" / ADDRESS).read_text(encoding="utf-8").split()
+        alive = psutil.pid_exists(int(pid))
+    except (OSError, ValueError):
+        return None
+    return f"{origin}/runs/{run}" if alive else None

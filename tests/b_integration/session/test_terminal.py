@@ -1,0 +1,94 @@
+"""What a person sees of a session on a real terminal: the block, what is printed above it, and what stays behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+from screens import Screen
+from sessions import LabSession
+
+FAILS = '[build]\ncommands = ["exit 3"]\n\n[run]\ncommand = "true"\n'
+SLEEPS = '[build]\ncommands = ["sleep 100"]\n\n[run]\ncommand = "true"\n'
+CAUSE = "build-failure: alpha's build command ended with exit code 3"
+
+
+@pytest.fixture(autouse=True)
+def own_place(lab: LabSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A home that no other test takes a killed run from; and no CI, which would get lines and no block."""
+    monkeypatch.setenv("TESTLAB_HOME", str(lab.pytester.path / "home"))
+    for name in ("CI", "NO_COLOR", "FORCE_COLOR", "PY_COLORS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def show(lab: LabSession, *arguments: str, pool: int = 1, columns: int = 100) -> Screen:
+    command = [*map(str, lab.pytester._getpytestargs()), "--testlab-provider", "memory", "-p", "no:randomly"]
+    command += ["--testlab-pool", str(pool), *arguments]
+    return Screen(command, cwd=lab.pytester.path, environ=os.environ, columns=columns)
+
+
+def bars(lines: list[str]) -> list[str]:
+    return [line for line in lines if "─" in line and "/" in line]
+
+
+@pytest.fixture(params=[1, 2])
+def screen(lab: LabSession, request: pytest.FixtureRequest) -> Iterator[Screen]:
+    """A run of an entry that fails, beside or before one that takes its time."""
+    lab.entry("alpha", FAILS)
+    lab.entry("beta", SLEEPS)
+    with show(lab, pool=request.param) as shown:
+        yield shown
+
+
+def failed_and_goes_on(lines: list[str]) -> bool:
+    cause = next((at for at, line in enumerate(lines) if CAUSE in line), None)
+    runs = next((at for at, line in enumerate(lines) if "beta · install" in line and "build" in line), None)
+    return cause is not None and runs is not None and cause < runs and len(bars(lines)) == 1 and "2/4" in lines[-1]
+
+
+def test_failures_come_at_once_and_nothing_stays_behind(screen: Screen) -> None:
+    """A failure's headline stands above the block while others run; after Ctrl-C there is no block, and the cursor."""
+    screen.wait_for(failed_and_goes_on, "the failure above, what runs below")
+    screen.interrupt()
+    assert screen.ends() == 2
+    lines = screen.lines()
+    assert bars(lines) == []
+    assert not screen.cursor_is_hidden
+    assert any("stopping: what runs gets its bundle" in line for line in lines)
+    assert sum(line.strip().startswith(CAUSE) for line in lines) == 1
+    assert any("✗ alpha · install" in line and CAUSE in line for line in lines), "\n".join(lines)
+    assert lines[-1].startswith("="), "\n".join(lines)
+
+
+def test_the_block_fits_whatever_becomes_of_the_terminal(screen: Screen) -> None:
+    """Made narrower, it is drawn anew within 40 columns, and nothing of the old one stays."""
+    screen.wait_for(failed_and_goes_on, "the block")
+    screen.resize(40, 20)
+    narrow = screen.wait_for(
+        lambda lines: len(bars(lines)) == 1 and any(line.rstrip().endswith(" s") and "beta" in line for line in lines),
+        "the narrow block",
+    )
+    assert "2/4" in bars(narrow)[0]
+
+
+def test_killed(screen: Screen) -> None:
+    """After kill -9 nothing of the block is left, and a shell's prompt finds room."""
+    screen.wait_for(failed_and_goes_on, "the block")
+    os.kill(screen.process.pid, signal.SIGKILL)
+    lines = screen.wait_for(lambda lines: not bars(lines), "a clean screen")
+    assert any(CAUSE in line for line in lines)
+
+
+@pytest.mark.parametrize(("arguments", "environ"), [(["-s"], {}), ([], {"TERM": "dumb"}), ([], {"CI": "true"})])
+def test_no_block(lab: LabSession, arguments: list[str], environ: dict[str, str]) -> None:
+    """Under -s, on a dumb terminal and in CI nothing is ever rewritten; each test has its line."""
+    lab.entry("alpha")
+    command = [*map(str, lab.pytester._getpytestargs()), "--testlab-provider", "memory", *arguments]
+    with Screen(
+        ["env", *(f"{k}={v}" for k, v in environ.items()), *command], cwd=lab.pytester.path, environ=os.environ
+    ) as screen:
+        assert screen.ends() == 0
+    assert b"\x1b[J" not in screen.raw
+    assert sum("✓ alpha · " in line for line in screen.lines()) == 2
