@@ -7,6 +7,8 @@ import inspect
 import sys
 from pathlib import Path
 
+import reference_types  # beside this script
+
 from pytest_testlab import hookspecs
 from pytest_testlab.labfile import words
 from pytest_testlab.labfile.format import PLAYED, key_of
@@ -30,7 +32,8 @@ HOOKS_HEAD = """\
 
 A plugin of the lab is a module or an object with functions of these names, marked with
 `pytest_testlab.hookspecs.hookimpl`. It registers under the entry-point group `testlab`, or is a `conftest.py` of the
-catalog. The built-in providers, platforms, sections, rules and shapes come through the same hooks.
+catalog. The built-in providers, platforms, sections, rules and shapes come through the same hooks. What a hook is given
+and returns is in [protocols](protocols.md); [plugins of your own](../guide/plugins.md) shows them at work.
 """
 LAB_HEAD = """\
 # lab.toml
@@ -120,7 +123,12 @@ def _example(option: Option) -> str:
     return "a number" if value.isdecimal() else f"a string: `{option.metavar}`"
 
 
-PAGES = {"settings.md": settings, "hooks.md": hooks, "lab-toml.md": lab_toml}
+def protocols() -> str:
+    """The page of the protocols."""
+    return reference_types.page(MADE)
+
+
+PAGES = {"settings.md": settings, "hooks.md": hooks, "protocols.md": protocols, "lab-toml.md": lab_toml}
 
 
 def main() -> int:

@@ -314,9 +314,9 @@ class PlatformConformance:
         assert len(set(names)) == len(names)
         assert all(_NAME.fullmatch(name) for name in names), names
         assert all(section.source for section in sections)
-        assert all(
-            (section.script is None) is not (section.content is None and section.absent is None) for section in sections
-        )
+        for section in sections:
+            given = (section.script, section.files or None, section.content, section.absent)
+            assert len([part for part in given if part is not None]) == 1, section
         assert bench.collected(sections).keys() == set(names)
 
     def test_the_apps_own_words_are_in_a_section(self, real: Bench) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 import sys
 import tomllib
@@ -35,7 +36,7 @@ def test_every_hook_is_tested(hook: str) -> None:
 def test_the_built_ins_come_through_the_hooks() -> None:
     """The names that users know are offered, each by a plugin."""
     hook = plugin_manager().hook
-    assert {"local", "memory"} <= set(offers(hook.testlab_providers()))
+    assert {"local", "memory", "ssh"} <= set(offers(hook.testlab_providers()))
     assert {"procfile", "memory"} <= set(offers(hook.testlab_platforms()))
 
 
@@ -45,6 +46,7 @@ def test_the_engine_knows_no_plugin() -> None:
         text = file.read_text()
         assert "testlab_server" not in text, file
         assert "testlab_local" not in text.replace("testlab_local_", ""), file
+        assert "testlab_ssh" not in text, file
 
 
 def test_every_plugin_is_packaged() -> None:
@@ -56,3 +58,22 @@ def test_every_plugin_is_packaged() -> None:
         if (folder / "__init__.py").is_file():
             assert f"plugins/{folder.name}" in packages
             assert folder.name in points
+
+
+def test_the_versions_page_says_what_is_required() -> None:
+    """The bounds that users read are those that pip keeps."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    page = (ROOT / "docs" / "versions.md").read_text()
+    bounds = dict(word.split(">=") for word in project["dependencies"] if word.startswith("pytest"))
+    assert f"| Python | {project['requires-python'].removeprefix('>=')} and newer |" in page
+    assert f"| pytest | {bounds['pytest']} and newer |" in page
+    assert f"| pytest-xdist | {bounds['pytest-xdist']} and newer |" in page
+
+
+@pytest.mark.parametrize(
+    "page", [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CHANGELOG.md"], ids=lambda path: path.name
+)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    """A page that moved takes its links along."""
+    for link in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", page.read_text()):
+        assert (page.parent / link).exists(), link

@@ -89,7 +89,7 @@ def openssh(program: str, account: pwd.struct_passwd) -> Iterator[Sshd]:
     (folder / "sshd_config").write_text(
         f"ListenAddress 127.0.0.1\nPort {port}\nHostKey {folder}/host_key\nPidFile none\n"
         f"AuthorizedKeysFile {folder}/authorized_keys\nUsePAM no\nStrictModes no\nPasswordAuthentication no\n"
-        f"SetEnv HOME={folder}/home TMPDIR={folder}/tmp\n"
+        f"SetEnv HOME={folder}/home TMPDIR={folder}/tmp MACHINE={port}\n"
     )
     (folder / "home").mkdir()
     (folder / "tmp").mkdir()

@@ -288,7 +288,7 @@ BAD_PROVIDERS: dict[str, Callable[[Settings], Any]] = {
     "test_blank_leaves_no_file": OnlyCounts,
     "test_blank_leaves_no_process": OnlyCounts,
     "test_blank_hands_over_a_server_that_can_be_reached": lambda _: OutOfReach(),
-    "test_blank_raises_rather_than_hand_over_what_is_gone": lambda _: BlanksGhosts(),
+    "test_blank_never_hands_over_what_is_not_there": lambda _: BlanksGhosts(),
     "test_destroy_may_be_repeated": lambda _: DestroysOnce(),
     "test_destroy_of_an_unknown_server_is_done": lambda _: DestroysOnce(),
     "test_destroy_leaves_other_servers_alone": lambda _: DestroysAll(),
