@@ -1,6 +1,6 @@
 # What people type. `make demo` and `make test` set up everything they need.
 .DEFAULT_GOAL := help
-.PHONY: help demo test tools unit integration e2e lint bench drill screenshots setup clean
+.PHONY: help demo test tools unit integration e2e lint bench matrix drill screenshots setup clean
 
 # Not a python below some user's home: the unprivileged accounts that tests run under could not reach it.
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3.13 /usr/bin/python3.12 /usr/bin/python3.11) python3)
@@ -47,6 +47,9 @@ e2e: $(STAMP) ## what needs root, or changes the host
 
 bench: $(STAMP) ## the promises with a number
 	@for script in schedule overhead collect bundle record redact; do $(BIN)/python benchmarks/$$script.py || failed=1; done; exit $${failed:-0}
+
+matrix: tools $(STAMP) ## every Python here, the lowest versions allowed, and the plugins that people have
+	$(BIN)/python scripts/matrix.py
 
 drill: tools $(STAMP) ## kill and break what can be, hundreds of times; SEED=N plays a former drill again
 	PYTHONPATH=tests/support $(BIN)/python -m drill $(if $(SEED),--seed $(SEED)) $(DRILL)

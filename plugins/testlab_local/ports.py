@@ -29,7 +29,7 @@ def claim() -> tuple[socket.socket, range]:
     Blocks are tried in a random order, so that sessions that start together don't meet. Raises `NoPortsLeft`.
     """
     bases = list(_bases(*ephemeral()))
-    random.shuffle(bases)
+    random.SystemRandom().shuffle(bases)  # what is seeded for the tests' sake (pytest-randomly) meets its own kind
     for base in bases:
         listener = _listen(base)
         if listener is not None:

@@ -48,6 +48,12 @@ class Headline(TestlabError):
         super().__init__("\n".join(lines))
 
 
+class Failed(Headline, AssertionError):
+    """The same of a test that failed: reports such as Allure's tell failed assertions from faults of the tests' own."""
+
+    __test__ = False
+
+
 @dataclass
 class UnitState:
     """What the tests of one unit share while they run on one target."""

@@ -17,7 +17,7 @@ import pluggy
 import pytest
 
 from pytest_testlab.catalog.interrupts import Interrupts
-from pytest_testlab.catalog.items import CatalogItem, CatalogUnit, Equipment, Headline, UnitState
+from pytest_testlab.catalog.items import CatalogItem, CatalogUnit, Equipment, Failed, Headline, UnitState
 from pytest_testlab.catalog.secrets import SecretLookup
 from pytest_testlab.diagnosis.bundle import diagnose
 from pytest_testlab.diagnosis.classify import in_order
@@ -261,7 +261,7 @@ class Lab:
             if expected is not None and item.is_last:
                 attempt.status = Status.FAILED
                 attempt.reason = f"expected to fail with {expected.value}, but everything passed"
-                return Headline((attempt.reason,))
+                return Failed((attempt.reason,))
             return None
         assert attempt.bundle is not None
         verdict = attempt.bundle.verdict
@@ -274,9 +274,9 @@ class Lab:
         if verdict.failure_class is FailureClass.INFRA:
             attempt.status = Status.ERROR
             self.spoiled = attempt.bundle.headline[0]
-        else:
-            attempt.status = Status.FAILED
-        return Headline(attempt.bundle.headline)
+            return Headline(attempt.bundle.headline)
+        attempt.status = Status.FAILED
+        return Failed(attempt.bundle.headline)
 
     def enter(self, unit: CatalogUnit) -> None:
         """Begin a new unit, on a target made blank for it where `before_unit` sees to that."""

@@ -85,7 +85,11 @@ class Sink(Protocol):
 class PullScheduler:
     """Implements xdist's scheduling protocol."""
 
-    def __init__(self, pool: Pool, sink: Sink, *, deadline: float, attempts: dict[str, int]) -> None:
+    def __init__(
+        self, pool: Pool, sink: Sink, *, deadline: float, attempts: dict[str, int], config: Any = None
+    ) -> None:
+        self.config = config
+        """As xdist's own have it: plugins that hear of a crash look there (pytest-rerunfailures)."""
         self._pool = pool
         self._sink = sink
         self._deadline = deadline

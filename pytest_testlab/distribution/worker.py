@@ -92,6 +92,16 @@ class WorkerLoop:
         self._heart.stop()
         return True
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+        """Run the catalog's tests before others do: a plugin that reruns failures would do it on a used target."""
+        if not isinstance(item, CatalogItem):
+            return None
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        private.run_phases(item, nextitem)
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        return True
+
     def _tear_down(self, session: pytest.Session) -> None:
         """Remove what still stands. Where that fails no test is left to report it, and the target goes anyway."""
         try:

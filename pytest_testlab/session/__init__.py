@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_testlab.catalog.beside import Beside
 from pytest_testlab.catalog.nodes import CatalogPlugin
 from pytest_testlab.errors import UsageError
 from pytest_testlab.options import OPTIONS, Settings
@@ -14,6 +15,7 @@ from pytest_testlab.options import OPTIONS, Settings
 
 def configure(config: pytest.Config, settings: Settings) -> None:
     """Register what this process needs; raises `UsageError` for what doesn't go together."""
+    config.pluginmanager.register(Beside(), "testlab-beside")
     config.pluginmanager.register(CatalogPlugin(settings), "testlab-catalog")
     if hasattr(config, "workerinput"):
         _configure_worker(config, settings)

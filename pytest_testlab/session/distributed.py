@@ -87,7 +87,7 @@ class Distributed(Controller):
     def pytest_xdist_make_scheduler(self, config: pytest.Config) -> PullScheduler:
         """Take the place of xdist's own schedulers."""
         self.post = private.listen(config, self._on_event)
-        self.scheduler = PullScheduler(self.run.pool, self, deadline=self.run.deadline, attempts={})
+        self.scheduler = PullScheduler(self.run.pool, self, deadline=self.run.deadline, attempts={}, config=config)
         self.run.store_changed = lambda: self.post(kind="store")
         self.run.broke = lambda say: self.post(kind="broke", say=say)
         self.run.slot_changed = lambda slot: self.post(kind="slot", slot=slot)
@@ -248,6 +248,7 @@ class Distributed(Controller):
         else:
             self.run.say = reason
 
+    @pytest.hookimpl(trylast=True)  # after whoever else reruns what crashed: here it is the lab that does
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
         """A worker died while it ran a test: that is the lab's fault and not the app's."""
         node: Any = report.node
