@@ -112,6 +112,7 @@ OPTIONS: tuple[Option, ...] = (
         default="6h",
         help="stop giving out tests after this",
     ),
+    Option(name="follow", metavar="TEST", help="show the output of this test, or of this entry's tests, as it comes"),
     Option(name="mode", metavar="M", parse=_one_of(*MODES), default="cli", help="cli (default) or nightly"),
     Option(name="branch", metavar="B", help="the branch to record; default: the checkout's own"),
     Option(
@@ -156,6 +157,7 @@ class Settings:
     priority: tuple[str, ...] | None = None
     budget: float = 6 * 3600.0
     """Seconds."""
+    follow: str | None = None
     mode: str = "cli"
     branch: str | None = None
     db: str | None = dataclasses.field(default=None, repr=False)

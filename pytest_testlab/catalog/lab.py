@@ -9,13 +9,14 @@ import datetime as dt
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import pluggy
 import pytest
 
+from pytest_testlab.catalog.follow import Follow, Follower
 from pytest_testlab.catalog.interrupts import Interrupts
 from pytest_testlab.catalog.items import CatalogItem, CatalogUnit, Equipment, Failed, Headline, UnitState
 from pytest_testlab.catalog.secrets import SecretLookup
@@ -43,6 +44,10 @@ from pytest_testlab.recording.journal import Journal, JournalFull
 from pytest_testlab.target.observe import Observations
 
 COLLECT_WITHIN_S = 20.0
+LOOK_WITHIN_S = 10.0
+"""For the logs of a test that is followed."""
+GROWING = ("build", "deploy", "app")
+"""The platform's logs that are worth following."""
 LOGS_OF_WORK = ("build", "blocks")
 """The sections in which commands of the catalog's authors say why they failed."""
 TRIES = 2
@@ -103,6 +108,8 @@ class Lab:
         self._server: Server | None = None
         self._equipment: Equipment | None = None
         self._attempt: Attempt | None = None
+        self.follow: Follow | None = None
+        """Which tests' output somebody wants to see as it comes."""
 
     # --- the target ---------------------------------------------------------------------------------------------------
 
@@ -213,7 +220,8 @@ class Lab:
             return self._skip(attempt, state, *why)
         prepare(self.target)
         try:
-            failure = self._work(attempt, state)
+            with self._followed(attempt, state):
+                failure = self._work(attempt, state)
         except KeyboardInterrupt as interrupt:
             return self._interrupted(attempt, state, interrupt)
         finally:
@@ -254,6 +262,27 @@ class Lab:
             fault.__cause__ = error
             return fault
         return None
+
+    def _followed(self, attempt: Attempt, state: UnitState) -> AbstractContextManager[object]:
+        if self.follow is None or attempt.item.nodeid not in self.follow.tests:
+            return nullcontext()
+
+        def mask(data: bytes) -> bytes:
+            concealed = state.concealed | attempt.observe.concealed
+            if (deployment := state.deployment) is not None:
+                concealed |= deployment.secret_values | deployment.app.secret_values
+            return self._redactor.knowing(concealed).by_line().redact(data)[0]
+
+        def look() -> tuple[frozenset[str], Callable[[], list[RawSection]]] | None:
+            if (deployment := state.deployment) is None:
+                return None
+            logs = [section for section in self._of_platform(deployment) if section.name in GROWING]
+            names = frozenset(section.name for section in logs if section.absent is None and section.content is None)
+            return names, lambda: collect(self.target, logs, deadline_s=LOOK_WITHIN_S)
+
+        follower = Follower(attempt.item.nodeid, self.follow.tell, mask, look)
+        attempt.observe.heard = follower.heard
+        return follower
 
     def _judge(self, attempt: Attempt, state: UnitState, failure: TestlabError | None) -> BaseException | None:
         item, expected = attempt.item, attempt.item.subject.expects_failure

@@ -26,6 +26,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("--schedule", metavar="NAME", help="which one of several; default: nightly, else the first")
     parser.add_argument("--config", metavar="FILE", help="the lab.toml; default: as for testlab schedule")
+    parser.add_argument("--follow", metavar="TEST", help="show the output of this test, or entry, as it comes")
     parser.set_defaults(handler=handle, takes_rest=True)
 
 
@@ -34,6 +35,7 @@ def handle(args: argparse.Namespace) -> int:
 
     In this very process pytest would find the lab imported already, and warn of it: too late to rewrite its asserts.
     """
+    args.rest += ["--testlab-follow", args.follow] if args.follow else []
     if args.trigger == "manual":
         _play_nightly(args)
     if args.schedule or args.config:

@@ -41,9 +41,15 @@ class Redactor:
         more = frozenset(values) - self._known_strings
         if not more:
             return self
-        if self._widened is None or self._widened[0] != more:
-            self._widened = more, Redactor(self._known_strings | more, self._shapes)
-        return self._widened[1]
+        widened = self._widened  # another thread may ask meanwhile, for others
+        if widened is None or widened[0] != more:
+            widened = self._widened = more, Redactor(self._known_strings | more, self._shapes)
+        return widened[1]
+
+    def by_line(self) -> Redactor:
+        """One for text that is seen a line at a time: of a value with several lines it knows each."""
+        many = (value for value in self._known_strings if "\n" in value.strip())
+        return self.knowing(line.strip() for value in many for line in value.splitlines() if line.strip())
 
     def redact(self, data: bytes) -> tuple[bytes, int]:
         """The masked text and how many spans were masked in it."""

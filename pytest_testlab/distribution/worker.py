@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from pytest_testlab.catalog.follow import Follow, followed
 from pytest_testlab.catalog.items import LAB, CatalogItem, describe, digest, given_secrets, missing_secrets
 from pytest_testlab.catalog.lab import Lab
 from pytest_testlab.distribution import private
@@ -41,9 +42,15 @@ class NoWorker:
 class WorkerLoop:
     """Runs what the controller hands out, on the target that the controller names."""
 
-    def __init__(self, lab: Lab, *, folder: Path, name: str, looks_every_s: float | None = None) -> None:
-        """`folder` is the run's; `name` is the worker's own. `looks_every_s`: how often somebody wants to see it."""
+    def __init__(
+        self, lab: Lab, *, folder: Path, name: str, looks_every_s: float | None = None, follow: str | None = None
+    ) -> None:
+        """`folder` is the run's; `name` is the worker's own.
+
+        `looks_every_s`: how often somebody wants to see what it does. `follow`: the setting.
+        """
         self._lab = lab
+        self._follow = follow
         self._watch = None if looks_every_s is None else Watch(lab.doing, self._tell_doing, looks_every_s)
         self._heart = Heart(self._beat, stacks_file(folder, name))
         self._commands: queue.SimpleQueue[Command | None] = queue.SimpleQueue()
@@ -71,6 +78,8 @@ class WorkerLoop:
         self._sentinel = private.sentinel(session)
         session.config.stash[LAB] = self._lab
         self._lab.learn(given_secrets(session.items, self._lab.secrets))
+        follow, _ = followed(self._follow, describe(session.items))
+        self._lab.follow = Follow(tests=follow, tell=self._tell_followed)
         private.send(self._worker, "digest", digest=digest(session.config))
         self._lab.tell_secrets = self._tell_secrets
         self._lab.interrupts.hold()
@@ -136,6 +145,9 @@ class WorkerLoop:
 
     def _beat(self, late: str) -> None:
         private.send(self._worker, "beat", late=late)
+
+    def _tell_followed(self, test: str, section: str, lines: list[str]) -> None:
+        private.send(self._worker, "followed", test=test, section=section, lines=lines)
 
     def _tell_doing(self, doing: dict[str, Any] | None) -> None:
         private.send(self._worker, "doing", doing=doing)

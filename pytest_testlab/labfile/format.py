@@ -21,7 +21,9 @@ from pytest_testlab.plugins import nearest
 FIRST = "nightly"
 """What the schedule is called that stands in [schedule] itself."""
 OVERLAPS = ("refuse", "wait")
-PLAYED = tuple(option for option in OPTIONS if option.flag and not option.secret and option.name != "mode")
+PLAYED = tuple(
+    option for option in OPTIONS if option.flag and not option.secret and option.name not in ("mode", "follow")
+)
 """The settings that a schedule can give its session; its mode is `nightly`, its store and home are the server's."""
 
 

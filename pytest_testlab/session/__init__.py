@@ -33,7 +33,13 @@ def _configure_worker(config: pytest.Config, settings: Settings) -> None:
     looks_every_s = config.workerinput["testlab_looks_every_s"]  # type: ignore[attr-defined]
     try:
         lab = lab_from_wire(config, settings)
-        worker: object = WorkerLoop(lab, folder=Path(told["folder"]), name=told["worker"], looks_every_s=looks_every_s)
+        worker: object = WorkerLoop(
+            lab,
+            folder=Path(told["folder"]),
+            name=told["worker"],
+            looks_every_s=looks_every_s,
+            follow=settings.follow,
+        )
     except JournalFull as error:
         worker = NoWorker(f"a worker can't record anything: {error}")
     config.pluginmanager.register(worker, "testlab-worker")

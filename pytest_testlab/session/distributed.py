@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pytest_testlab.catalog.follow import followed
 from pytest_testlab.catalog.items import RERUN
 from pytest_testlab.catalog.lab import outline
 from pytest_testlab.distribution import private
@@ -149,6 +150,9 @@ class Distributed(Controller):
         if (slot := self._slots.get(node)) is not None:
             self.board.tell(slot, doing)
 
+    def _on_followed(self, node: Any, test: str, section: str, lines: list[str]) -> None:
+        self.progress.followed(test, section, lines)
+
     def _on_secrets(self, node: Any, values: list[str]) -> None:
         self._to_mask.update(values)
 
@@ -175,7 +179,10 @@ class Distributed(Controller):
     def _on_described(self, node: Any, tests: str, missing: str) -> None:
         if missing:
             raise pytest.UsageError(missing)
-        units = self.run.begin(self._collection, json.loads(tests))
+        known = json.loads(tests)
+        if unknown := followed(self.settings.follow, known)[1]:
+            raise pytest.UsageError(unknown)
+        units = self.run.begin(self._collection, known)
         self.scheduler.plan(longest_first(units))
 
     def _on_slot(self, slot: Slot) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from pytest_testlab.catalog.follow import Follow, followed
 from pytest_testlab.catalog.items import LAB, CatalogItem, describe, given_secrets, missing_secrets
 from pytest_testlab.catalog.lab import Lab
 from pytest_testlab.distribution import private
@@ -30,6 +31,9 @@ class Local(Controller):
         tests = describe(session.items)
         if missing := missing_secrets(session.items, secret_source(self.settings, self.secrets)):
             raise pytest.UsageError(missing)
+        follow, unknown = followed(self.settings.follow, tests)
+        if unknown:
+            raise pytest.UsageError(unknown)
         self.run.begin([item.nodeid for item in session.items], tests)
         self.lab = session.config.stash[LAB] = make_lab(
             self.run.hooks,
@@ -45,6 +49,7 @@ class Local(Controller):
         )
         self.lab.learn(given_secrets(session.items, self.lab.secrets))
         self.lab.before_unit = self._before_unit
+        self.lab.follow = Follow(tests=follow, tell=self.progress.followed)
         self.board.ask = self.lab.doing
         self.lab.interrupts = self.interrupts
         self.interrupts.hold()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from pytest_testlab.model import Section
@@ -44,6 +44,8 @@ class Observations:
         """What must be masked."""
         self.now = ""
         """The phase that it is in."""
+        self.heard: Callable[[str, bytes], None] = lambda section, data: None
+        """Told of whatever is written to a transcript, as it is."""
         self._transcripts: dict[str, _Transcript] = {}
         self._lock = threading.Lock()
 
@@ -66,6 +68,7 @@ class Observations:
             if section not in self._transcripts and len(self._transcripts) >= MAX_SECTIONS:
                 raise ValueError(f"an attempt has at most {MAX_SECTIONS} transcripts; {section!r} is one too many")
             self._transcripts.setdefault(section, _Transcript()).add(data)
+        self.heard(section, data)
 
     def conceal(self, *values: str) -> None:
         """Have these masked wherever they turn up."""

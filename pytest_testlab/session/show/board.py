@@ -67,8 +67,14 @@ class Board:
         return slot.server is not None and self._usable.get(slot.index) == slot.server.epoch
 
     def name(self, slot: Slot) -> str:
-        """A target's name, without the run that all of them have in theirs."""
-        return slot.name.replace(f"-{self._run.id}", "") or slot.name
+        """A target's name, as short as it is among those of one run."""
+        return self.short(slot.name)
+
+    def short(self, target: str) -> str:
+        """A server's name without the run that all of them have in theirs: `local-0`."""
+        run = self._run
+        begins = f"{run.settings.provider}-" if target.startswith(run.id) else ""
+        return target.replace(f"{run.id}-", begins).replace(f"-{run.id}", "")
 
     def test(self, test: str, between: str = " · ") -> str:
         """A test as people call it."""
@@ -94,6 +100,8 @@ class Board:
     def _running(self, slot: Slot, doing: Doing, now: float) -> TargetNow:
         test, spent_s = doing["test"], now - doing["since"]
         expected_s = self._run.expected_s(test)
+        if expected_s is not None and expected_s < spent_s and test not in self._run.estimates.by_test:
+            expected_s = None  # others of its kind took less: that says nothing of this one
         return TargetNow(
             name=self.name(slot),
             state="running",

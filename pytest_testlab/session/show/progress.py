@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,7 +26,7 @@ from pytest_testlab.pool.pool import SlotState
 from pytest_testlab.session.show.board import Board
 from pytest_testlab.session.show.panel import panel
 from pytest_testlab.session.show.screen import ERASE, Guard, Screen, Ticker
-from pytest_testlab.session.show.style import STATUS, Style, clock, columns, fit, human, pad, roughly
+from pytest_testlab.session.show.style import STATUS, Style, clock, columns, fit, human, pad, roughly, uncoloured
 
 if TYPE_CHECKING:
     from pytest_testlab.session.run import Run
@@ -126,7 +126,7 @@ class Progress:
     def _begin(self) -> None:
         if self._reporter is None or not private.has_descriptor(self._reporter):
             return
-        if self._verbose >= 0:
+        if self._verbose >= 0 or self._run.settings.follow:
             self._screen = Screen(self._reporter._tw)
         if self._live and self._screen is not None:
             self._guard = Guard(self._screen.fd)
@@ -210,6 +210,15 @@ class Progress:
         while self._urgent:
             screen.say(["", self._style.plain(self._urgent.popleft())])
 
+    def followed(self, test: str, section: str, lines: Sequence[str]) -> None:
+        """Print what a test that is followed has shown; from any thread, already masked."""
+        screen = self._screen
+        if screen is not None:
+            edge = "│" if self._style.fancy else "|"
+            known = self._run.tests.get(test)
+            before = f"  {known['stage'] if known else test} {section} {edge} "
+            screen.say([self._style.plain(before + uncoloured(line)) for line in lines])
+
     def say_store(self) -> None:
         """Say once that the store is away, and once that it is back; where it is found out, or with the next test."""
         if self._reporter is None or self._verbose < 0:
@@ -260,7 +269,7 @@ class Progress:
 
     def _where(self, result: Mapping[str, Any]) -> str:
         target = result["target"] if self._verbose > 0 else None
-        return f"on {str(target).replace(f'-{self._run.id}', '')}" if target else ""
+        return f"on {self._board.short(str(target))}" if target else ""
 
     def _remark(self, result: Mapping[str, Any]) -> str:
         headline = result["headline"]

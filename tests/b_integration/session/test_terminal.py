@@ -92,3 +92,29 @@ def test_no_block(lab: LabSession, arguments: list[str], environ: dict[str, str]
         assert screen.ends() == 0
     assert b"\x1b[J" not in screen.raw
     assert sum("✓ alpha · " in line for line in screen.lines()) == 2
+
+
+@pytest.mark.parametrize("pool", [1, 2])
+def test_one_test_is_followed(lab: LabSession, monkeypatch: pytest.MonkeyPatch, pool: int) -> None:
+    """--testlab-follow ENTRY prints its output, masked, and no other's; also where there is no terminal."""
+    monkeypatch.setenv("TESTLAB_SECRET_ALPHA_ADMIN", "correct-horse")
+    secret = '[run]\ncommand = "true"\n\n[env]\nPASSWORD = { secret = "alpha-admin" }\n\n'
+    check = '[[checks]]\nname = "speaks"\ncommand = "echo password correct-horse of NAME"\n'
+    lab.entry("alpha", secret + check.replace("NAME", "alpha"))
+    lab.entry("beta", secret + check.replace("NAME", "beta"))
+    result = lab.run("--testlab-follow", "alpha", "-q", pool=pool)
+    result.stdout.fnmatch_lines(
+        ["  install http ? GET / * 200 in *", "  check check ? password [[]redacted[]] of alpha"]
+    )
+    assert "correct-horse" not in str(result.stdout) + str(result.stderr)
+    assert "of beta" not in str(result.stdout)
+
+
+@pytest.mark.parametrize("pool", [1, 2])
+def test_nobody_to_follow(lab: LabSession, pool: int) -> None:
+    """A name that no test has is one line with the nearest, and exit code 4; nothing is run."""
+    lab.entry("alpha")
+    result = lab.run("--testlab-follow", "alhpa", pool=pool)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --testlab-follow: no test of this run is called 'alhpa'; did you mean alpha*"])
+    assert "INTERNALERROR" not in str(result.stdout) + str(result.stderr)
