@@ -7,7 +7,8 @@ import inspect
 import sys
 from pathlib import Path
 
-import reference_types  # beside this script
+import reference_api  # these two are beside this script
+import reference_types
 
 from pytest_testlab import hookspecs
 from pytest_testlab.labfile import words
@@ -128,7 +129,18 @@ def protocols() -> str:
     return reference_types.page(MADE)
 
 
-PAGES = {"settings.md": settings, "hooks.md": hooks, "protocols.md": protocols, "lab-toml.md": lab_toml}
+def python_api() -> str:
+    """The page of the Python API."""
+    return MADE + reference_api.page()
+
+
+PAGES = {
+    "settings.md": settings,
+    "hooks.md": hooks,
+    "protocols.md": protocols,
+    "lab-toml.md": lab_toml,
+    "python-api.md": python_api,
+}
 
 
 def main() -> int:

@@ -26,7 +26,10 @@ def actor() -> str:
 
 TRIGGER, RUN = "TESTLAB_TRIGGER", "TESTLAB_RUN"
 """How the lab's own starters say what a session is and what its run is called; no settings, and not for users."""
+PYTHON = "python"
+"""The trigger of `pytest_testlab.run`: as if its caller had typed the command."""
 TRIGGERS: Mapping[str, Callable[[], str]] = {
+    PYTHON: lambda: f"cli:{actor()}",
     "scheduled-nightly": lambda: "scheduled-nightly",
     "manual": lambda: f"manual:{actor()}",
 }
@@ -44,7 +47,7 @@ def started_as(environ: MutableMapping[str, str], settings: Settings) -> tuple[s
         return f"cli:{actor()}", None
     if word not in TRIGGERS:
         raise UsageError(f"{TRIGGER}: {word!r} is unknown; allowed: {', '.join(TRIGGERS)}, set by the lab itself")
-    if settings.mode != "nightly":
+    if word != PYTHON and settings.mode != "nightly":
         raise UsageError(f"{TRIGGER}: {word!r} goes with --testlab-mode nightly only, not with {settings.mode}")
     if run and not _RUN_ID.fullmatch(run):
         raise UsageError(f"{RUN}: {run!r} is no name of a run; the lab itself sets it")
