@@ -151,13 +151,15 @@ class ScheduledLab:
         """Wait for a condition, letting a scheduler of this process look about meanwhile."""
         deadline = time.monotonic() + WITHIN_S
         while not done():
-            assert time.monotonic() < deadline, f"it didn't come to that: {self.nights()}, {self.all_said()}"
+            assert time.monotonic() < deadline, "\n".join(["it didn't come to that", *self.all_said()])
             if scheduler is not None:
                 scheduler.look()
             time.sleep(0.1)
 
     def all_said(self) -> list[str]:
-        return [self.said(process) for process in self._started]
+        """What there is to say when a test fails: nights, schedulers, sessions."""
+        logs = [self.log(night).read_text()[-3000:] for night in self.nights() if self.log(night).exists()]
+        return [*map(repr, self.nights()), *self.heard, *map(self.said, self._started), *logs]
 
     def end(self) -> None:
         """End what was started, sessions too."""

@@ -43,7 +43,10 @@ def claim(connection: sa.Connection, night: int, *, run: str, place: str, at: dt
 
 def started(connection: sa.Connection, night: int, pid: int | None) -> None:
     """Its session runs."""
-    statement = sa.text("UPDATE night SET state = 'started', pid = :pid WHERE id = :night AND state = 'starting'")
+    statement = sa.text("""
+        UPDATE night SET state = 'started', pid = coalesce(CAST(:pid AS int), pid)
+        WHERE id = :night AND state IN ('starting', 'started')
+    """)
     connection.execute(statement, {"night": night, "pid": pid})
 
 

@@ -53,7 +53,6 @@ class NightFolder:
         """
         make_folder(self.path.parent, 0o700)
         make_folder(self.path, 0o700)
-        (self.path / "end").unlink(missing_ok=True)
         fd = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         deadline = time.monotonic() + within_s  # who only looks whether it runs has it for a moment
         while True:
@@ -70,12 +69,13 @@ class NightFolder:
         """Whether any of the night's processes lives."""
         return is_being_written(self.path / "lock")
 
-    def ended(self) -> Ended | None:
-        """What its keeper wrote down; None when it could not."""
+    def ended(self, run: str | None) -> Ended | None:
+        """What the keeper of a run's session wrote down; None when it could not, or had another run's."""
         try:
             with (self.path / "end").open("rb") as file:
                 note = json.loads(file.read(_LARGEST_NOTE))
-            return Ended(exit_code=int(note["exit_code"]), at=dt.datetime.fromisoformat(note["at"]))
+            found = Ended(exit_code=int(note["exit_code"]), at=dt.datetime.fromisoformat(note["at"]))
+            return found if note["run"] == run else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

@@ -15,6 +15,8 @@ PUNCTUAL_S = 60.0
 """A night begun later than this after its time was caught up."""
 MOST_MISSED = 30
 """Nights of one schedule that are taken down as missed at once: the last ones."""
+KEPT = "kept"
+"""The state of a run that is in its folder on disk, and not in the store yet."""
 DID_NOT_BEGIN = {4: "a mistake in what it was started with", 5: "nothing was collected"}
 SAYS = {
     2: "it was interrupted",
@@ -71,7 +73,7 @@ def judge_end(exit_code: int | None, run_state: str | None) -> tuple[Literal["fi
     `exit_code` None: nobody saw it end.
     """
     if exit_code is None or exit_code < 0:
-        if exit_code is None and run_state not in (None, "running"):
+        if exit_code is None and run_state not in (None, "running", KEPT):
             return "finished", "nobody saw its session end; this is its run's own word"
         how = "without a word" if exit_code is None else f"by {_signal(-exit_code)}"
         return "lost", f"its session ended {how}; the next run, or testlab recover, takes in what it had recorded"
@@ -79,6 +81,8 @@ def judge_end(exit_code: int | None, run_state: str | None) -> tuple[Literal["fi
         return "failed", f"exit code {exit_code}: {DID_NOT_BEGIN[exit_code]}"
     if run_state is None:
         return "failed", f"exit code {exit_code}, before its run began"
+    if run_state == KEPT:
+        return "finished", f"exit code {exit_code}; the next run, or testlab recover, takes its record into the store"
     return "finished", f"exit code {exit_code}: {SAYS[exit_code]}" if exit_code in SAYS else ""
 
 

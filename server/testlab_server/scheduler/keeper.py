@@ -73,7 +73,7 @@ def _write(log: int, data: bytes) -> None:
 
 
 def _note(folder: Path, code: int) -> None:
-    note = {"exit_code": code, "at": dt.datetime.now(dt.UTC).isoformat()}
+    note = {"run": os.environ.get("TESTLAB_RUN", ""), "exit_code": code, "at": dt.datetime.now(dt.UTC).isoformat()}
     new = folder / "end.new"
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -28,7 +28,7 @@ from pytest_testlab.store.views import NightView
 from pytest_testlab.store.writes import nights as writes
 from testlab_server.scheduler.folder import NightFolder, prune
 from testlab_server.scheduler.jobs import Jobs
-from testlab_server.scheduler.judge import judge_due, judge_end, judge_start
+from testlab_server.scheduler.judge import KEPT, judge_due, judge_end, judge_start
 from testlab_server.scheduler.leader import Leadership
 from testlab_server.scheduler.start import start
 
@@ -233,12 +233,13 @@ class Scheduler:
                 with self._store.engine.begin() as connection:
                     writes.started(connection, night.id, None)
             return
-        ended = folder.ended()
-        if ended is None and night.state == "starting":
+        ended = folder.ended(night.run)
+        began = self._run_state(night) or self._kept_on_disk(night)
+        if ended is None and began is None and night.state == "starting":
             with self._store.engine.begin() as connection:
                 writes.unclaim(connection, night.id, night.run)
             return
-        state, reason = judge_end(ended.exit_code if ended else None, self._run_state(night))
+        state, reason = judge_end(ended.exit_code if ended else None, began)
         log = f"; see {folder.log}" if state != "finished" else ""
         at = ended.at if ended else self._now()
         self._end(night, state, reason + log, ended.exit_code if ended else None, at)
@@ -256,6 +257,10 @@ class Scheduler:
         schedule = self._schedules.get(night.schedule)
         budget = parse_duration(schedule.options.get("budget", "6h") if schedule else "6h")
         return dt.timedelta(seconds=budget + UNHEARD_OF_S)
+
+    def _kept_on_disk(self, night: NightView) -> str | None:
+        """A run whose session ended while the store was away is in its folder only, until the next one takes it in."""
+        return KEPT if night.run and (self._store.home / "runs" / night.run).is_dir() else None
 
     def _run_state(self, night: NightView) -> str | None:
         """Asked anew, after the session's end was seen: its last word may have come between."""

@@ -113,6 +113,8 @@ def test_a_schedule_that_is_gone() -> None:
         (-9, "running", "lost", "by SIGKILL"),
         (None, None, "lost", "without a word"),
         (None, "running", "lost", "without a word"),
+        (None, "kept", "lost", "without a word"),
+        (1, "kept", "finished", "takes its record into the store"),
         (None, "finished", "finished", "nobody saw its session end"),
     ],
 )

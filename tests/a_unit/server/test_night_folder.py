@@ -68,17 +68,20 @@ def test_a_folder_in_use_is_not_begun_again(tmp_path: Path) -> None:
 def test_the_keeper_notes_how_it_ended(tmp_path: Path) -> None:
     """Output and exit code; and a command that can't be started is an ending as well."""
     night = NightFolder(tmp_path, "nightly", NOW)
+    environ = {**os.environ, "TESTLAB_RUN": "20261121-0230-k3f9"}
     for command, code, said in (
         (["sh", "-c", "echo hello; exit 3"], 3, "hello"),
         (["/no/such"], 127, "can't be started"),
     ):
         lock = night.begin()
-        assert night.ended() is None
-        subprocess.run([*KEEPER, str(night.path), str(lock), *command], pass_fds=(lock,), timeout=60, check=True)
+        subprocess.run(
+            [*KEEPER, str(night.path), str(lock), *command], env=environ, pass_fds=(lock,), timeout=60, check=True
+        )
         os.close(lock)
-        ended = night.ended()
+        ended = night.ended("20261121-0230-k3f9")
         assert ended is not None
         assert ended.exit_code == code
+        assert night.ended("20261121-0230-aaaa") is None
         assert said in night.log.read_text()
 
 
