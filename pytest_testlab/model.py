@@ -293,7 +293,8 @@ class Server:
     isolation: str = ""
     """What separates it from the lab host, in words a person reads: "no isolation", "own kernel"."""
     facts: Mapping[str, str] = field(default_factory=dict)
-    """What the provider knows and a platform may use: `root` (working folder), `ports` ("20000-20049"), `user`."""
+    """What the provider knows and a platform may use: `root` (working folder), `ports` ("20000-20049"), `user`.
+    A blanking that changes any of them ends the lines that there were."""
     proof: Mapping[str, str] = field(default_factory=dict)
     """How blankness was proven, recorded with the run."""
 

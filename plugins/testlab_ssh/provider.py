@@ -171,7 +171,7 @@ class SshProvider:
 
     def _of(self, request: ServerRequest) -> Held | None:
         same = (request.run, request.slot)
-        return next((held for held in self._held.values() if (held.request.run, held.request.slot) == same), None)
+        return next((held for held in list(self._held.values()) if (held.request.run, held.request.slot) == same), None)
 
     def _held_for(self, server: Server) -> Held | None:
         held = self._held.get(server.name)
@@ -310,7 +310,11 @@ class SshProvider:
 
     def _handed_over(self, held: Held, proof: Mapping[str, str], *, epoch: int = 0) -> Server:
         blanking.leave_marker(held.target, held.place)
-        return replace(self._server(held, proof), epoch=epoch)
+        server = replace(self._server(held, proof), epoch=epoch)
+        if held.listed.blank.script is not None and held.listed.blank.reboot is None:
+            return server
+        # After a rollback or a reboot nobody at the other end knows of the lines that there were.
+        return replace(server, facts={**server.facts, "blanked": str(epoch)})
 
     def _server(self, held: Held, proof: Mapping[str, str]) -> Server:
         server = _leased(_plain(held.listed), held.lease)

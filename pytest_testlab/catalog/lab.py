@@ -138,7 +138,7 @@ class Lab:
         self._redactor = self._redactor.knowing(values)
 
     def _use(self, server: Server) -> Mapping[str, str]:
-        if self._target is None or self._server is None or self._server.ssh != server.ssh:
+        if self._target is None or self._server is None or _led_to(self._server) != _led_to(server):
             self.close()
             self._target = self._provider.connect(server)
         self._target.server = self._server = server
@@ -434,3 +434,8 @@ def _cannot_run(item: CatalogItem, state: UnitState) -> tuple[Status, str] | Non
             return Status.SKIPPED, f"{stage} failed with {failure_class}, as expected"
         return Status.BLOCKED, f"blocked: {stage} failed ({failure_class})"
     return None if item.idle is None else (Status.SKIPPED, item.idle)
+
+
+def _led_to(server: Server) -> object:
+    """What a line hangs on: where any of it changed, the old line may lead nowhere and never say so."""
+    return server.ssh, server.facts

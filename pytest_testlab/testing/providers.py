@@ -237,11 +237,11 @@ class ProviderConformance(TargetPromises):
             assert running(target, long) == []
 
     def test_blank_hands_over_a_server_that_can_be_reached(self, provider: Bounded, make: Make) -> None:
-        """It takes commands at once; where its address stayed, over the line that there was as well."""
+        """It takes commands at once; where address and facts stayed, over the line that there was as well."""
         server = make()
         with line(provider, server) as target:
             blank = provider.blank(server)
-            if blank.ssh == server.ssh:
+            if (blank.ssh, blank.facts) == (server.ssh, server.facts):
                 assert target.run("echo here", timeout_s=60).stdout == b"here\n"
         with line(provider, blank) as target:
             assert target.run("echo here", timeout_s=60).stdout == b"here\n"

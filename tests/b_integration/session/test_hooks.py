@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from sessions import LabSession
 
 from pytest_testlab.store.embedded import StoreHandle
@@ -22,6 +23,28 @@ PLATFORM = """
     @hookimpl
     def testlab_platforms():
         return {"shelf": lambda settings: Shelf()}
+"""
+LINES = """
+    from dataclasses import replace
+    from pathlib import Path
+    from pytest_testlab.hookspecs import hookimpl
+    from pytest_testlab.testing import MemoryProvider
+
+    class Switchboard(MemoryProvider):
+        blank_between_units = True
+
+        def blank(self, server):
+            server = super().blank(server)
+            return replace(server, facts={"boot": str(server.epoch)} if CHANGES else {})
+
+        def connect(self, server):
+            with Path("lines").open("a") as file:
+                file.write(f"{server.epoch}\\n")
+            return super().connect(server)
+
+    @hookimpl
+    def testlab_providers():
+        return {"switchboard": lambda settings: Switchboard()}
 """
 RULE = """
     import re
@@ -68,6 +91,16 @@ def test_a_platform_and_its_sections(lab: LabSession, store: StoreHandle) -> Non
     assert lab.run("--testlab-platform", "shelf", pool=2).ret == 0
     assert section(store, "alpha/testlab.toml::check", "shelf") == b"third from the left"
     assert lab.latest().platform == "shelf"
+
+
+@pytest.mark.parametrize(("changes", "lines"), [("True", "0\n1\n"), ("False", "0\n")])
+def test_a_line_lasts_as_long_as_the_facts(lab: LabSession, changes: str, lines: str) -> None:
+    """After a blanking that changed what is known of a server, a rollback for one, the old line is not used again."""
+    lab.entry("alpha")
+    lab.entry("beta")
+    lab.conftest(LINES.replace("CHANGES", changes))
+    assert lab.run(provider="switchboard").ret == 0
+    assert (lab.pytester.path / "lines").read_text() == lines
 
 
 def test_a_rule_a_shape_and_a_section(lab: LabSession, store: StoreHandle) -> None:

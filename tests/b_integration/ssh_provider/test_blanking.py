@@ -100,6 +100,7 @@ def test_a_command_of_the_lab_host_can_blank(
     assert "SERVER_NAME=web-1\n" in environment
     assert "needle" not in environment
     assert server.facts["lease"] in fleet.lease().read_text()
+    assert server.facts["blanked"] == "1"  # lines of before lead nowhere: other facts say so
     provider.connect(server).close()
 
 

@@ -162,7 +162,7 @@ def test_what_a_dead_run_left_is_found_and_given_back(fleet: Any, start: Any) ->
 
 def test_a_lease_that_was_lost_ends_the_use(fleet: Any, ask: Any) -> None:
     """A run that slept past its lease finds another's there: it touches the server no more."""
-    provider = fleet.provider(lease="3s")
+    provider = fleet.provider()
     server = provider.create(ask("first"))
     fleet.lease().write_text("4000000000 abc other cli:bob\n")
     (fleet.root() / "theirs").touch()
