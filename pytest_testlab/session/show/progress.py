@@ -60,6 +60,8 @@ class Progress:
         self._live = _can_be_live(config, self._reporter) and self._verbose >= 0
         self._away = False
         """Whether the store was away when it was last spoken of."""
+        self._over = False
+        """Whether no test runs any more; then pytest may list results in a summary that `-r` asks for."""
         self._screen: Screen | None = None
         self._guard: Guard | None = None
         self._ticker = Ticker(self._draw) if self._live else Ticker(self._log, PLAIN_TICK_S)
@@ -85,12 +87,13 @@ class Progress:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
-        """Count by the lab's own words, and print nothing: `_line` does."""
+        """Count by the lab's own words, and print nothing while tests run: `_line` does."""
         result = getattr(report, "testlab", None)
         if result is None:
             return None
         private.not_again_at_the_end(report)
-        return (RERUN if result["again"] else result["status"]), "", ""
+        status = RERUN if result["again"] else result["status"]
+        return status, "", status.upper() if self._over else ""
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
@@ -99,6 +102,7 @@ class Progress:
         try:
             return (yield)
         finally:
+            self._over = True
             self.end()
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -94,6 +94,13 @@ def test_no_block(lab: LabSession, arguments: list[str], environ: dict[str, str]
     assert sum("✓ alpha · " in line for line in screen.lines()) == 2
 
 
+def test_pytests_own_summary(lab: LabSession) -> None:
+    """Failures aren't listed twice; `-rA` has pytest list all results, by its own words."""
+    lab.entry("alpha", '[run]\ncommand = "true"\n\n[[checks]]\ncommand = "false"\n')
+    assert "short test summary" not in lab.run().stdout.str()
+    lab.run("-rA").stdout.fnmatch_lines_random(["FAILED alpha*::check - check-failed*", "PASSED alpha*::install"])
+
+
 @pytest.mark.parametrize("pool", [1, 2])
 def test_one_test_is_followed(lab: LabSession, monkeypatch: pytest.MonkeyPatch, pool: int) -> None:
     """--testlab-follow ENTRY prints its output, masked, and no other's; also where there is no terminal."""
