@@ -36,7 +36,6 @@ class Fleet:
     def provider(self, *, db: str | None = None, lease: str = "3m", **keys: str) -> SshProvider:
         """The provider of another run."""
         self.providers.append(SshProvider(self.settings(db=db, lease=lease, **keys)))
-        self.providers[-1].connect_within_s = 3.0
         return self.providers[-1]
 
     def lease(self, number: int = 0) -> Path:
