@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_testlab.catalog.scan import scan
+from pytest_testlab.catalog.tutorials.model import Tutorial
+from pytest_testlab.catalog.tutorials.read import read_tutorial
 from pytest_testlab.errors import UsageError
 from pytest_testlab.options import Settings, resolve
 from pytest_testlab.store.embedded import open_store
@@ -172,11 +174,18 @@ def outcome_of(result: ResultView) -> Outcome:
 
 
 def required_tools(work: Path) -> dict[str, tuple[str, ...]]:
-    """An entry's file, as its tests' ids begin → the tools it requires."""
+    """An entry's or a tutorial's file, as its tests' ids begin → the tools it requires."""
     return {
-        entry.file.relative_to(work).as_posix(): tuple(need.tool for need in entry.requires)
-        for entry in scan(work).entries
+        subject.file.relative_to(work).as_posix(): tuple(need.tool for need in subject.requires)
+        for subject in (*scan(work).entries, *tutorials(work))
     }
+
+
+def tutorials(work: Path) -> Iterator[Tutorial]:
+    """Every tutorial of the catalog."""
+    for page in sorted(work.rglob("*.md")):
+        if (tutorial := read_tutorial(page, page.read_bytes())) is not None:
+            yield tutorial
 
 
 # --- for people ------------------------------------------------------------------------------------------------------
@@ -203,8 +212,8 @@ def table(rows: Iterable[Row]) -> Iterator[str]:
 
 
 def short(test: str) -> str:
-    """A test's id without the file name that all have in common."""
-    return test.replace("/testlab.toml::", " ")
+    """A test's id without what all of its kind have in common."""
+    return test.replace("/testlab.toml::", " ").removesuffix("::tutorial")
 
 
 def changes(night: DiffView | None) -> Iterator[str]:

@@ -132,7 +132,9 @@ class CheckFailed(StageFailure):
         status: int | None = None,
         deadline_s: float | None = None,
     ) -> None:
-        super().__init__(f"check {step} ({name}): expected {expected}, got {got}")
+        super().__init__(step, name, expected, got)
+        self.kind = "check"
+        """Or `step`, of a demo."""
         self.step = step
         self.name = name
         self.expected = expected
@@ -141,6 +143,14 @@ class CheckFailed(StageFailure):
         """The HTTP status of the last answer; None when the check isn't an HTTP check or got no answer."""
         self.deadline_s = deadline_s
         """Set when the check ended because its time was up without any answer (seconds)."""
+
+    @property
+    def title(self) -> str:
+        """Which one, in words."""
+        return f"{self.kind} {self.step} ({self.name})"
+
+    def __str__(self) -> str:
+        return f"{self.title}: expected {self.expected}, got {self.got}"
 
 
 class StepFailed(StageFailure):

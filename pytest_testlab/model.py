@@ -216,6 +216,13 @@ class Entry:
     ready: Ready = Ready()
     env: Mapping[str, EnvValue] = field(default_factory=dict)
     checks: tuple[Check, ...] = ()
+    steps: tuple[Check, ...] = ()
+    """What a demo shows, in order, before its checks."""
+
+    @property
+    def deploys(self) -> bool:
+        """Whether there is an app to put on a platform; a demo may be nothing but steps."""
+        return self.command is not None or self.static is not None
 
     @property
     def folder(self) -> Path:

@@ -6,6 +6,7 @@ import difflib
 import re
 import secrets
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 
 from pytest_testlab.catalog.http_check import check_http
@@ -13,7 +14,7 @@ from pytest_testlab.catalog.polling import wait_ready
 from pytest_testlab.catalog.script_check import ScriptRunner
 from pytest_testlab.catalog.transcript import GOT_CHARACTERS, Asker, one_line
 from pytest_testlab.errors import CheckFailed, DeadlinePassed, DeployFailed, NoAnswer, ending
-from pytest_testlab.model import Check, CommandCheck, Deployment, HttpCheck, ScriptCheck
+from pytest_testlab.model import Check, CommandCheck, Deployment, Entry, HttpCheck, ScriptCheck
 from pytest_testlab.protocols import HttpAnswer, Observer, Platform, Target
 from pytest_testlab.target.names import NamesProxy
 
@@ -30,22 +31,31 @@ _WORDS = re.compile(rb"\w+|[^\w\s]")
 def run_checks(
     target: Target, platform: Platform, deployment: Deployment, observe: Observer, *, deadline: float
 ) -> None:
-    """Run every check of the deployed entry, each a phase `check: NAME`.
+    """Run every step and every check of the entry, each a phase: `step: 1 NAME`, `check: NAME`.
 
     `deadline` is the test's own, by the monotonic clock. Raises `CheckFailed` at the first that fails, `DeadlinePassed`
     when the test's time is up before one could begin, `InfraError`.
     """
     with ExitStack() as stack:
         runner = _Runner(target, platform, deployment, observe, stack)
-        for step, check in enumerate(deployment.app.entry.checks, start=1):
+        for kind, step, check, phase in _in_order(deployment.app.entry):
             left = deadline - time.monotonic()
             if left <= 0:
                 timeout_s = deployment.app.entry.timeout_s
-                raise DeadlinePassed("check", timeout_s, f"time left for check {step} ({check.name})")
-            with observe.phase(f"check: {check.name}"):
+                raise DeadlinePassed("check", timeout_s, f"time left for {kind} {step} ({check.name})")
+            with observe.phase(phase):
                 started = time.monotonic()
-                runner.run(step, check, min(left, check.within_s or left))
-                observe.write("check", f"check {step} ({check.name}): passed in {time.monotonic() - started:.2f} s\n")
+                runner.run(kind, step, check, min(left, check.within_s or left))
+                observe.write("check", f"{kind} {step} ({check.name}): passed in {time.monotonic() - started:.2f} s\n")
+
+
+def _in_order(entry: Entry) -> Iterator[tuple[str, int, Check, str]]:
+    """(its kind, its number, itself, its phase): steps are told in the order in which they come."""
+    width = len(str(len(entry.steps)))
+    for number, step in enumerate(entry.steps, start=1):
+        yield "step", number, step, f"step: {number:0{width}} {step.name}"
+    for number, check in enumerate(entry.checks, start=1):
+        yield "check", number, check, f"check: {check.name}"
 
 
 class _Runner:
@@ -61,23 +71,26 @@ class _Runner:
         self._stack = stack
         self._scripts: ScriptRunner | None = None
 
-    def run(self, step: int, check: Check, within_s: float) -> None:
+    def run(self, kind: str, step: int, check: Check, within_s: float) -> None:
+        title = f"{kind} {step} ({check.name})"
         try:
             match check:
                 case HttpCheck():
                     asker = Asker(self._platform.client(self._deployment), self._observe)
                     check_http(asker, step, check, within_s)
                 case CommandCheck():
+                    self._observe.write("check", f"{title}, on the target: {check.command}\n")
                     self._command(step, check, within_s)
                 case ScriptCheck():
+                    self._observe.write("check", f"{title}, on the lab host: {check.script}\n")
                     self._script_runner().run(step, check, within_s)
         except CheckFailed as failure:
+            failure.kind = kind
             self._observe.write("check", f"{failure}\n")
             raise
 
     def _command(self, step: int, check: CommandCheck, within_s: float) -> None:
         deployment = self._deployment
-        self._observe.write("check", f"check {step} ({check.name}), on the target: {check.command}\n")
         result = self._target.run(check.command, timeout_s=within_s, cwd=deployment.folder, env=deployment.env)
         for name, output in (("stdout", result.stdout), ("stderr", result.stderr)):
             if output:
@@ -95,7 +108,8 @@ class _Runner:
 
     def _script_runner(self) -> ScriptRunner:
         if self._scripts is None:
-            doors = {self._deployment.app.host: self._deployment.front_door}
+            app = self._deployment.app
+            doors = {app.host: self._deployment.front_door} if app.entry.deploys else {}
             names = self._stack.enter_context(NamesProxy(doors))
             self._scripts = ScriptRunner(self._deployment, names, self._observe)
         return self._scripts

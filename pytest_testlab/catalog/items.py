@@ -21,6 +21,7 @@ from pytest_testlab.model import Deployment, FailureClass, SecretRef, Subject
 
 if TYPE_CHECKING:
     from pytest_testlab.catalog.lab import Lab
+    from pytest_testlab.catalog.workshop import Workshop
     from pytest_testlab.protocols import Observer, Platform, Target
 
 RERUN = "rerun"
@@ -60,6 +61,10 @@ class UnitState:
 
     deployment: Deployment | None = None
     """Set as soon as it is decided where the app goes, so that a deploy that broke half-way is removed too."""
+    workshop: Workshop | None = None
+    """Where it runs if it is no app, set as soon as that is decided."""
+    site: Deployment | None = None
+    """What stands for a deployment in a workshop: its folder and environment, known to no platform."""
     deployed: bool = False
     """Whether the stage `install` was got through."""
     failed: tuple[str, FailureClass] | None = None
@@ -83,11 +88,14 @@ class Equipment:
     """Told of every secret that comes about, for whoever may have to mask it when this process is gone."""
 
     def clean_up(self, state: UnitState) -> None:
-        """Remove the unit's app; raises `InfraError` when something of it stays."""
+        """Remove the unit's app, or its workshop; raises `InfraError` when something of it stays."""
         if state.deployment is not None:
             self.platform.destroy(self.target, state.deployment)
             state.deployment = None
             state.deployed = False
+        if state.workshop is not None:
+            state.workshop.remove()
+            state.workshop = None
 
 
 class CatalogUnit(pytest.Collector):

@@ -16,6 +16,7 @@ BEYOND = (
     "characters that are invisible without being control characters, and U+0000",
     "durations above 24 hours",
     "a version specifier that PEP 440 doesn't know",
+    "that a demo without [run] has at least one step, and neither http nor addons",
     "in json: one path given twice, tables nested too deep, more than 100 values in all",
 )
 """What `testlab.toml`'s reader refuses and this schema accepts. It never is the other way round."""
@@ -59,6 +60,7 @@ _TITLES = {
     "build": "What makes the app ready to run.",
     "run": "What serves.",
     "env": 'The app\'s environment: a string, { secret = "name" } or { generate = 24 }.',
+    "steps": "What a demo shows, in order, before its checks; each is a timed step of the test check.",
     "checks": "What must hold once the app is up; each is a timed step of the test check.",
 }
 
@@ -73,8 +75,14 @@ def entry_schema() -> JsonSchema:
         "$comment": "Not said here: " + "; ".join(BEYOND),
         "type": "object",
         "properties": {table: {"description": _TITLES[table], **made[table]} for table in schema.TABLES},
-        "required": ["run"],
-        "oneOf": [{"required": [kind]} for kind in schema.SUITES],
+        "oneOf": [
+            {"required": ["app", "run"], "properties": {"demo": False, "steps": False}},
+            {
+                "required": ["demo"],
+                "properties": {"app": False},
+                "anyOf": [{"required": ["run"]}, {"required": ["steps"]}],
+            },
+        ],
         "additionalProperties": False,
     }
 
@@ -82,16 +90,18 @@ def entry_schema() -> JsonSchema:
 def _parts() -> Mapping[str, JsonSchema]:
     """The tables that apps and demos have in common."""
     ready = _table("ready", schema.READY)
+    checks: JsonSchema = {
+        "type": "array",
+        "maxItems": schema.MOST_CHECKS,
+        "items": {"type": "object", "oneOf": [_check(kind) for kind in schema.CHECKS]},
+    }
     run = _table("run", schema.RUN, needs=(), inner={"ready": ready})
     return {
         "build": _table("build", schema.BUILD, needs=schema.NEEDS["build"]),
         "run": {**run, "oneOf": [{"required": [way]} for way in schema.WAYS_TO_RUN]},
         "env": values.said(values.env),
-        "checks": {
-            "type": "array",
-            "maxItems": schema.MOST_CHECKS,
-            "items": {"type": "object", "oneOf": [_check(kind) for kind in schema.CHECKS]},
-        },
+        "steps": checks,
+        "checks": checks,
     }
 
 

@@ -380,7 +380,8 @@ class Lab:
         own = {section.name: section for section in collect(self.target, attempt.observe.sections(), deadline_s=1)}
         had = [own.pop(section.name, section) if section.absent is not None else section for section in raw]
         names = {section.name for section in had}
-        return had + [section for name, section in own.items() if name not in names]
+        rest = [section for name, section in own.items() if name not in names]
+        return had + rest if attempt.item.has_app else rest + had  # what speaks for itself comes first
 
     # --- the journal --------------------------------------------------------------------------------------------------
 

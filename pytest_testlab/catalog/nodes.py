@@ -101,12 +101,21 @@ class EntryItem(CatalogItem):
     @property
     def is_last(self) -> bool:
         """Whether no later stage of the entry has something to do."""
-        return self.stage is (Stage.CHECK if self.subject.checks else Stage.INSTALL)
+        return self.stage is (Stage.CHECK if self._has_checks else Stage.INSTALL)
 
     @property
     def idle(self) -> str | None:
         """An entry need not have checks."""
-        return "the entry has no [[checks]]" if self.stage is Stage.CHECK and not self.subject.checks else None
+        return "the entry has no [[checks]]" if self.stage is Stage.CHECK and not self._has_checks else None
+
+    @property
+    def _has_checks(self) -> bool:
+        return bool(self.subject.checks or self.subject.steps)
+
+    @property
+    def has_app(self) -> bool:
+        """Whether there is more to the entry than a demo's steps."""
+        return self.subject.deploys
 
     def work(self, equipment: Equipment, state: UnitState, observe: Observer) -> None:
         """Run the stage."""

@@ -54,7 +54,7 @@ CHECKS: Mapping[str, Schema] = {
 }
 """Kind of check, which is also the key that makes it one → its keys."""
 SUITES = {"app": Suite.APPS, "demo": Suite.DEMOS}
-TABLES = (*SUITES, "build", "run", "env", "checks")
+TABLES = (*SUITES, "build", "run", "env", "steps", "checks")
 NEEDS: Mapping[str, tuple[str, ...]] = {**dict.fromkeys(SUITES, ("name",)), "build": ("commands",)}
 """Table → the keys that it can't be without."""
 WAYS_TO_RUN = ("command", "static")
@@ -81,11 +81,17 @@ class EntryReader(TableReader):
             self._fault((key,), values.unknown(key, TABLES))
         fields = self._header(document)
         fields |= self._part(document, "build", BUILD, needs=NEEDS["build"]) if "build" in document else {}
-        fields |= self._run(document, built=bool(fields.get("build")))
+        bare = fields.get("suite") is Suite.DEMOS and "run" not in document and "steps" in document
+        fields |= {} if bare else self._run(document, built=bool(fields.get("build")))
         if "env" in document:
             fields["env"] = self._value(("env",), values.env, document["env"]) or {}
-        if "checks" in document:
-            fields["checks"] = self._checks(document["checks"])
+        for key in ("steps", "checks"):
+            if key in document:
+                fields[key] = self._checks(key, document[key])
+        if "steps" in document and fields.get("suite") is Suite.APPS:
+            self._fault(("steps",), "belongs to a [demo]; what must hold of an [app] are its [[checks]]")
+        if bare:
+            self._without_app(document, fields)
         return None if self.faults else Entry(file=self._file, **fields)
 
     # --- tables -------------------------------------------------------------------------------------------------------
@@ -119,26 +125,41 @@ class EntryReader(TableReader):
             self._on_disk(("run", "static"), fields["static"], os.path.isdir, "folder", may_be_built=built)
         return fields
 
-    def _checks(self, given: Any) -> tuple[Check, ...]:
+    def _without_app(self, document: dict[str, Any], fields: dict[str, Any]) -> None:
+        """A demo that is nothing but steps has nothing to ask through a front door, and no addons."""
+        why = "needs an app, and no [run] is given"
+        for key in ("steps", "checks"):
+            for index, check in enumerate(fields.get(key, ())):
+                if isinstance(check, HttpCheck):
+                    self._fault((key, index, "http"), why)
+        if fields.get("addons"):
+            self._fault(("demo", "addons"), why)
+        if not fields.get("steps") and not self.faults:
+            self._fault(("steps",), "must hold at least one step, as no [run] is given")
+
+    def _checks(self, key: str, given: Any) -> tuple[Check, ...]:
+        one = key[:-1]
         if type(given) is dict:
-            self._fault(("checks",), "expected an array of tables, got a table; write [[checks]], one for each check")
+            say = f"expected an array of tables, got a table; write [[{key}]], one for each {one}"
+            self._fault((key,), say)
             return ()
         try:
             checks = _check_tables(given)
         except Refused as refused:
-            self._refused(("checks",), refused)
+            self._refused((key,), refused)
             return ()
-        return tuple(check for i, raw in enumerate(checks) if (check := self._check(("checks", i), raw)) is not None)
+        found = (self._check((key, index), raw, one) for index, raw in enumerate(checks))
+        return tuple(check for check in found if check is not None)
 
-    def _check(self, at: KeyPath, raw: dict[str, Any]) -> Check | None:
+    def _check(self, at: KeyPath, raw: dict[str, Any], one: str) -> Check | None:
         kinds = [kind for kind in CHECKS if kind in raw]
         if len(kinds) != 1:
             said = f"{' and '.join(kinds)} are given" if kinds else "it has none of http, script and command"
-            self._fault(at, f"{said}; a check has exactly one of http, script and command")
+            self._fault(at, f"{said}; a {one} has exactly one of http, script and command")
             return None
         before = len(self.faults)
         kind = kinds[0]
-        fields = self._table(at, raw, CHECKS[kind], of=f"a check with {kind}")
+        fields = self._table(at, raw, CHECKS[kind], of=f"a {one} with {kind}")
         fields.setdefault("name", _default_name(kind, fields))
         check = _MAKERS[kind](self, at, raw, fields)
         return check if len(self.faults) == before else None

@@ -53,7 +53,6 @@ class ScriptRunner:
         """Run it in a fresh folder of its own; raises `CheckFailed` when it doesn't exit with 0 in time."""
         file = self._deployment.app.entry.folder / check.script
         self._observe.conceal(*self._names.secret_values)
-        self._observe.write("check", f"check {step} ({check.name}), on the lab host: {check.script}\n")
         with tempfile.TemporaryDirectory(prefix="testlab-check-", ignore_cleanup_errors=True) as scratch:
             try:
                 code, output = run_bounded(_command_line(file), scratch, self.environment(scratch), within_s)
@@ -77,7 +76,7 @@ class ScriptRunner:
             "TMPDIR": scratch,
             "PYTHONDONTWRITEBYTECODE": "1",
         }
-        proxies = self._names.environ(self._deployment.url)
+        proxies = self._names.environ(self._deployment.url) if self._deployment.app.entry.deploys else {}
         return {"LANG": "C.UTF-8", **kept, **self._deployment.app.env, **own, **proxies}
 
 

@@ -52,8 +52,11 @@ class Workshop:
 
     def run(self, script: str, *, timeout_s: float, env: Mapping[str, str]) -> CommandResult:
         """Run a POSIX sh script in its folder `work`, with `env`, and its own HOME unless that says another."""
-        own = {"HOME": f"{self.folder}/home", **env, MARK: self.mark}
-        return self.target.run(script, timeout_s=timeout_s, cwd=self.work, env=own)
+        return self.target.run(script, timeout_s=timeout_s, cwd=self.work, env=self.environment(env))
+
+    def environment(self, env: Mapping[str, str]) -> dict[str, str]:
+        """What commands in it are given, beside `env`."""
+        return {"HOME": f"{self.folder}/home", **env, MARK: self.mark}
 
     def remove(self) -> None:
         """End all that was started in it, and remove it; raises `InfraError` that names what stays. Safe to repeat."""

@@ -58,7 +58,14 @@ def _hint(evidence: Evidence, verdict: Verdict) -> str:
     special = _BY_RULE.get(verdict.rule)
     if special is not None:
         return special(evidence)
+    if not evidence.has_app and verdict.failure_class is FailureClass.CHECK_FAILED:
+        return f"{_typed(evidence)}: all that was run and said until then"
     return _BY_CLASS[verdict.failure_class]
+
+
+def _typed(evidence: Evidence) -> str:
+    """Where the transcript of a tutorial or of a demo without an app is."""
+    return "the section blocks" if "blocks" in evidence.sections else "the section check"
 
 
 def _wrong_port(evidence: Evidence) -> str:
@@ -77,8 +84,8 @@ _BY_RULE: dict[str, Callable[[Evidence], str]] = {
     "proxy-502/wrong-port": _wrong_port,
     "addon-unreachable/probe-no-answer": _addon,
     "timeout/build": lambda _: "the end of the section build: what it did last; raise timeout if it is just slow",
-    "timeout/step": lambda _: "the section blocks: what it did last; raise its timeout if it is just slow",
-    "check-failed/step": lambda _: "the section blocks: all that was typed and said until then",
+    "timeout/step": lambda evidence: f"{_typed(evidence)}: what it did last; raise its timeout if it is just slow",
+    "check-failed/step": lambda evidence: f"{_typed(evidence)}: all that was typed and said until then",
     "timeout/ready": lambda _: (
         "the section app: what the app does at its start; raise [run] ready.within if it is slow"
     ),

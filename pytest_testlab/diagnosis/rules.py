@@ -213,7 +213,7 @@ def check_got_5xx(evidence: Evidence) -> Verdict | None:
         return None
     if inside_good(evidence) is None or front_door_good(evidence) is None:
         return None
-    say = f"{evidence.entry} answers {failure.status} to check {failure.step} ({failure.name}), though it is up"
+    say = f"{evidence.entry} answers {failure.status} to {failure.title}, though it is up"
     door = "the front door passes its other answers on, so this one is the app's own"
     return _verdict(FailureClass.APP_ERROR, "check-got-5xx", say, door)
 
@@ -257,7 +257,7 @@ def check_got_502(evidence: Evidence) -> Verdict | None:
         return None
     if failure.status not in _PROXY_OWN and front_door_bad(evidence) is None:
         return None
-    got = f"check {failure.step} ({failure.name}) got {failure.status} at the front door"
+    got = f"{failure.title} got {failure.status} at the front door"
     say = f"{got}, but {evidence.entry} {said(good)}"
     return _verdict(FailureClass.PROXY_502, "check-got-502-inside-ok", say)
 
@@ -287,6 +287,8 @@ def deadline_up(evidence: Evidence) -> Verdict | None:
 def step_deadline(evidence: Evidence) -> Verdict | None:
     """A step that speaks for itself was not done in its time."""
     failure = evidence.failure
+    if not evidence.has_app and not isinstance(failure, StepFailed) and _out_of_time(evidence):
+        return _verdict(FailureClass.TIMEOUT, "step", str(failure))
     if not isinstance(failure, StepFailed) or failure.deadline_s is None:
         return None
     say = f"{failure.step}, {failure.place}: not done after {failure.deadline_s:g} s"
@@ -344,9 +346,9 @@ def wrong_content(evidence: Evidence) -> Verdict | None:
         return None
     if failure.status is not None and failure.status >= SERVER_ERROR:
         return None
-    if failure.status is None and evidence.probe is None:
+    if failure.status is None and evidence.probe is None and evidence.has_app:
         return None  # a script's or command's verdict stands only beside an app that is known to be up
-    say = f"check {failure.step} ({failure.name}): expected {failure.expected}, got {failure.got}"
+    say = f"{failure.title}: expected {failure.expected}, got {failure.got}"
     return _verdict(FailureClass.CHECK_FAILED, "wrong-answer", say)
 
 

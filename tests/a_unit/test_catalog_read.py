@@ -160,7 +160,10 @@ CASES: list[tuple[str, str, list[str]]] = [
     (
         "an unknown table",
         APP + RUN + "[[chekcs]]\n",
-        ['testlab.toml:5: chekcs: unknown key; did you mean "checks"? (allowed: app, build, checks, demo, env, run)'],
+        [
+            'testlab.toml:5: chekcs: unknown key; did you mean "checks"? '
+            "(allowed: app, build, checks, demo, env, run, steps)"
+        ],
     ),
     (
         "an unknown key of [run]",

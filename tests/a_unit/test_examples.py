@@ -33,6 +33,7 @@ def test_each_test_has_an_expectation(demo: ModuleType, night: int, tmp_path: Pa
     catalog = scan(work)
     catalog.require_sound()
     tests = {f"{entry.file.relative_to(work)}::{stage}" for entry in catalog.entries for stage in Stage}
+    tests |= {f"{page.file.relative_to(work)}::tutorial" for page in demo.tutorials(work)}
     expected = demo.expected_outcomes(EXAMPLES / "catalog" / "expected.toml", night)
     assert set(expected) == tests
     assert {outcome.status for outcome in expected.values()} <= set(Status)

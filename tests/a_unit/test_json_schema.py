@@ -41,6 +41,9 @@ SAID_BY_THE_READER: Mapping[str, str] = {
     ),
     "durations above 24 hours": r"is not a duration such as",
     "a version specifier that PEP 440 doesn't know": r"is not a version specifier",
+    "that a demo without [run] has at least one step, and neither http nor addons": (
+        r"needs an app, and no \[run\] is given|must hold at least one step"
+    ),
     "in json: one path given twice, tables nested too deep, more than 100 values in all": (
         r"is given twice|is nested deeper|must hold at most 100 values|a path must not be empty"
     ),
@@ -181,12 +184,14 @@ CHECKS = st.one_of(
     *(table(keys) for keys in schema.CHECKS.values()), table({k: 0 for keys in schema.CHECKS.values() for k in keys})
 )
 DOCUMENTS = st.fixed_dictionaries(
-    {"run": st.one_of(st.just({"command": "true"}), st.just({"static": "site"}), table(schema.RUN))},
+    {},
     optional={
+        "run": st.one_of(st.just({"command": "true"}), st.just({"static": "site"}), table(schema.RUN)),
         "app": st.one_of(table(schema.HEADER), table(schema.HEADER).map(lambda t: {"name": "a", **t})),
         "demo": table(schema.HEADER).map(lambda t: {**t, "name": "a"}),
         "build": st.one_of(table(schema.BUILD), STRANGE),
         "env": st.one_of(st.dictionaries(ENV_KEYS, ENV_VALUES, max_size=3), STRANGE),
+        "steps": st.one_of(st.lists(CHECKS, max_size=3), STRANGE),
         "checks": st.one_of(st.lists(CHECKS, max_size=3), STRANGE),
         "unknown": STRANGE,
     },
@@ -251,6 +256,9 @@ def test_the_list_is_not_too_long(folder: Path) -> None:
         "characters that are invisible without being control characters, and U+0000": tiny("app", "owner", "a\u200b"),
         "durations above 24 hours": tiny("app", "timeout", "25h"),
         "a version specifier that PEP 440 doesn't know": tiny("app", "requires", ["git>=x"]),
+        "that a demo without [run] has at least one step, and neither http nor addons": (
+            {"demo": {"name": "a"}, "steps": [{"http": "/", "contains": "a"}]}
+        ),
         "in json: one path given twice, tables nested too deep, more than 100 values in all": (
             tiny("http", "json", {"a.b": 1, "a": {"b": 1}})
         ),

@@ -28,7 +28,8 @@ class Expectation:
         return _even(self.text) in output
 
     def __str__(self) -> str:
-        return f"output that {'matches' if self.is_regex else 'contains'} {self.text!r}"
+        text = self.text.replace("\n", "\\n")
+        return f"output that {'matches' if self.is_regex else 'contains'} '{text}'"
 
 
 def _even(text: str) -> str:

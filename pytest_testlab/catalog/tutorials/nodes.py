@@ -16,7 +16,6 @@ from pytest_testlab.catalog.tutorials.read import could_be, read_tutorial
 from pytest_testlab.errors import CatalogError
 
 if TYPE_CHECKING:
-    from pytest_testlab.catalog.workshop import Workshop
     from pytest_testlab.protocols import Observer
 
 STAGE = "tutorial"
@@ -53,8 +52,6 @@ class PageFile(CatalogUnit, pytest.File):
 
     found: Tutorial | CatalogError
     data: bytes
-    workshop: Workshop | None = None
-    """Where it runs, from the moment at which that is decided."""
 
     @classmethod
     def of(cls, parent: pytest.Collector, path: Path, data: bytes, found: Tutorial | CatalogError) -> PageFile:
@@ -76,12 +73,6 @@ class PageFile(CatalogUnit, pytest.File):
         self.add_marker(self.found.suite.value)
         self.add_marker(self.found.priority.value)
         yield TutorialItem.from_parent(self, name=STAGE)
-
-    def clean_up(self, equipment: Equipment, state: UnitState) -> None:
-        """Remove the tutorial's folder, and what it left running."""
-        if self.workshop is not None:
-            self.workshop.remove()
-            self.workshop = None
 
 
 class TutorialItem(CatalogItem):
@@ -115,7 +106,7 @@ class TutorialItem(CatalogItem):
         from pytest_testlab.catalog.workshop import Workshop
 
         tutorial = self.subject
-        workshop = self.parent.workshop = Workshop.plan(equipment.target, tutorial.name)
+        workshop = state.workshop = Workshop.plan(equipment.target, tutorial.name)
         require(equipment.target, tutorial.requires)
         env, secret_values = resolve_env(tutorial, equipment.secrets)
         observe.conceal(*secret_values)

@@ -138,7 +138,7 @@ BROKEN = {
         ```
         """,
     "late.md": """\
-        ```bash exec timeout=1s
+        ```bash exec timeout=3s
         echo waiting; sleep 60
         ```
         """,
@@ -191,7 +191,7 @@ def test_how_failures_are_told(lab: LabSession) -> None:
     )
     assert "output: version 1.2" in told["missed"][2]
     assert told["late"][2][:3] == [
-        "timeout: block 1 (echo waiting; sleep 60), docs/late.md:1: not done after 1 s",
+        "timeout: block 1 (echo waiting; sleep 60), docs/late.md:1: not done after 3 s",
         "rule: timeout/step",
         "output: waiting",
     ]
