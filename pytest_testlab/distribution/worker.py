@@ -78,8 +78,9 @@ class WorkerLoop:
         self._sentinel = private.sentinel(session)
         session.config.stash[LAB] = self._lab
         self._lab.learn(given_secrets(session.items, self._lab.secrets))
-        follow, _ = followed(self._follow, describe(session.items))
-        self._lab.follow = Follow(tests=follow, tell=self._tell_followed)
+        if self._follow is not None:
+            follow, _ = followed(self._follow, describe(session.items))
+            self._lab.follow = Follow(tests=follow, tell=self._tell_followed)
         private.send(self._worker, "digest", digest=digest(session.config))
         self._lab.tell_secrets = self._tell_secrets
         self._lab.interrupts.hold()

@@ -111,6 +111,8 @@ def _bar(run: RunNow, width: int, style: Style) -> list[Span]:
         if run.counts.get(status)
     ]
     room = width - columns(done) - 2 - BAR[0]
+    if run.left_s is not None and columns(ends) > room:
+        ends = f"  {roughly(run.left_s)} left"
     optional: list[list[Span]] = [
         [(fit(style.plain(_note(run)), room, style.cut), "yellow bold")],
         [(ends, "bold")],

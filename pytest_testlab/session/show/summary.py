@@ -110,8 +110,8 @@ def _cause(item: DiffItem) -> str:
 
 def _since(item: DiffItem) -> str:
     runs = f"{item.streak} runs" if item.streak > 1 else "1 run"
-    since = f"{runs}, since {item.since.astimezone():%a %d %b}" if item.since is not None else runs
-    return f"{since}; {'another cause now: ' if item.changed_class else ''}{_cause(item)}"
+    since = f"{runs} since {item.since.astimezone():%d %b}" if item.since is not None else runs
+    return f"{since}: {'another cause now: ' if item.changed_class else ''}{_cause(item)}"
 
 
 def _reason(item: DiffItem) -> str:

@@ -52,6 +52,7 @@ def test_no_line_is_wider_than_the_terminal(width: int, style: Style) -> None:
     lines = panel(run(*targets, left_s=4000.0, note=note), width=width, height=30, style=style)
     assert max(columns(COLOURS.sub("", line)) for line in lines) < width
     assert "3/12" in lines[-1]
+    assert all("left" in panel(run(left_s=4000.0), width=w, height=30, style=style)[-1] for w in (40, width))
     assert "store away" in lines[-1]
     assert style.fancy or "".join(lines).isascii()
     assert style.colour or "\x1b" not in "".join(lines)

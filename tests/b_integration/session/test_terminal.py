@@ -58,7 +58,7 @@ def test_failures_come_at_once_and_nothing_stays_behind(screen: Screen) -> None:
     assert not screen.cursor_is_hidden
     assert any("stopping: what runs gets its bundle" in line for line in lines)
     assert sum(line.strip().startswith(CAUSE) for line in lines) == 1
-    assert any("✗ alpha · install" in line and CAUSE in line for line in lines), "\n".join(lines)
+    assert any("✗ alpha · install" in line and " build-failure: " in line for line in lines), "\n".join(lines)
     assert lines[-1].startswith("="), "\n".join(lines)
 
 
