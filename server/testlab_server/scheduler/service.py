@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 import os
 import socket
-import subprocess
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -63,7 +62,6 @@ class Scheduler:
         self._schedules = {schedule.name: schedule for schedule in lab.schedules}
         self._leadership = Leadership(store.engine)
         self._jobs: Jobs | None = None
-        self._keepers: list[subprocess.Popen[bytes]] = []
         self._away = ""
         self._stood_by = False
         self.place = f"{socket.gethostname()}:{store.home}"
@@ -189,7 +187,7 @@ class Scheduler:
                     return None
             night = replace(night, state="starting", run=run)
             try:
-                keeper = start(
+                pid = start(
                     self._schedules[night.schedule],
                     self._lab.folder,
                     folder,
@@ -203,9 +201,8 @@ class Scheduler:
                 return None
         finally:
             os.close(lock)
-        self._keepers.append(keeper)
         with self._store.engine.begin() as connection:
-            writes.started(connection, night.id, keeper.pid)
+            writes.started(connection, night.id, pid)
         late = ", caught up" if night.caught_up else ""
         self._tell(night.schedule, night.due_at, f"started{late}: run {run}, its terminal log is {folder.log}")
         return night
@@ -214,7 +211,6 @@ class Scheduler:
 
     def _tend(self) -> None:
         """Note the end of nights: those of this place by their processes, others by what the store knows of them."""
-        self._keepers = [keeper for keeper in self._keepers if keeper.poll() is None]
         with self._store.engine.connect() as connection:
             running = [night for night in reads.not_over(connection) if night.state in reads.RUNNING]
         for night in running:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,12 +20,12 @@ KEEPER = (sys.executable, "-P", "-m", "testlab_server.scheduler.keeper")
 
 def start(
     schedule: Schedule, lab_folder: Path, night: NightFolder, lock: int, *, run: str, home: Path, settings: Settings
-) -> subprocess.Popen[bytes]:
-    """Start the keeper of a night's session; its session's output goes to the night's folder.
+) -> int:
+    """Start the keeper of a night's session, and return its number; the session's output goes to the night's folder.
 
     Raises `OSError` when it can't be started, for instance because the lab's folder is gone.
     """
-    return subprocess.Popen(
+    keeper = subprocess.Popen(
         [*KEEPER, str(night.path), str(lock), *command(schedule, lab_folder)],
         cwd=lab_folder,
         env=environment(os.environ, run=run, home=home, settings=settings),
@@ -34,6 +35,9 @@ def start(
         start_new_session=True,
         pass_fds=(lock,),
     )
+    # Its parent must take note of its end, whoever of the scheduler's is gone by then; nobody waits for that.
+    threading.Thread(target=keeper.wait, name=f"keeper-{keeper.pid}", daemon=True).start()
+    return keeper.pid
 
 
 def environment(environ: Mapping[str, str], *, run: str, home: Path, settings: Settings) -> dict[str, str]:
