@@ -33,7 +33,7 @@ PLUGINS = (
     "pytest-timeout",
 )
 INSTALL_WITHIN_S = 300
-TEST_WITHIN_S = 600
+TEST_WITHIN_S = 900
 AT_ONCE = 2
 
 

@@ -221,5 +221,5 @@ def test_a_worker_that_dies_under_rerunfailures(tmp_path: Path, store: StoreHand
     session = Catalog(folder=tmp_path, store=store, files=files).write().run("--reruns", "1", *QUIET, pool=2)
     assert "INTERNALERROR" not in session.output, session.output
     assert session.statuses == {**OUTCOMES, "good::check": "flaky"}, session.output
-    assert re.search(r"ERROR at setup of test_killer|FAILED test_killer|ERROR test_killer", session.output)
+    assert "test_kills_its_worker" in session.output
     assert (session.exit_code, session.run.state) == (1, "finished")

@@ -101,7 +101,7 @@ class Catalog:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=120,
+            timeout=300,
             check=False,
         )
         with self.store.engine.connect() as connection:
