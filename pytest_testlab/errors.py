@@ -98,7 +98,7 @@ class DeployFailed(StageFailure):
 
 
 class DeadlinePassed(StageFailure):
-    """A deadline passed. `hop` names where: `build`, `ready`, `check`, `command`, `script`."""
+    """A deadline passed. `hop` names where: `build`, `ready`, `check`, `command`, `script`, `test`."""
 
     def __init__(self, hop: str, seconds: float, waiting_for: str) -> None:
         super().__init__(f"no {waiting_for} within {seconds:g} s")
@@ -182,6 +182,24 @@ class StepFailed(StageFailure):
         """Set when its time was up (seconds)."""
 
 
+class AssertionFailed(StageFailure):
+    """An assertion in a test's own code failed. `said` are its words, at least one line; `place` is `file:line`."""
+
+    def __init__(self, place: str, said: tuple[str, ...]) -> None:
+        super().__init__(f"{place}: {said[0]}")
+        self.place = place
+        self.said = said
+
+
+class TestRaised(StageFailure):
+    """A test's own code raised something that is neither an assertion nor the lab's."""
+
+    def __init__(self, place: str, kind: str, said: tuple[str, ...]) -> None:
+        super().__init__(f"{place} raised {kind}: {said[0]}")
+        self.place = place
+        self.said = said
+
+
 class RequirementMissing(TestlabError):
     """The target lacks something that an entry requires; the test is skipped with this text."""
 
@@ -192,3 +210,5 @@ class NoAnswer(TestlabError):
     def __init__(self, kind: str, say: str) -> None:
         super().__init__(say)
         self.kind = kind
+        self.asked: tuple[int, str, float] | None = None
+        """Which request of a test it was, counted from 1, what it asked for, and for how many seconds."""

@@ -205,6 +205,8 @@ class Entry:
     owner: str | None = None
     timeout_s: float = 600.0
     """Of each test of the entry."""
+    alone: bool = False
+    """Whether its target must be made blank, and proven so, before it and after it."""
     requires: tuple[Requirement, ...] = ()
     addons: tuple[str, ...] = ()
     expects_failure: FailureClass | None = None
@@ -320,6 +322,11 @@ class CommandResult:
     def timed_out(self) -> bool:
         """Whether the deadline passed."""
         return self.exit_code is None
+
+    @property
+    def text(self) -> str:
+        """Its standard output as UTF-8; what isn't is replaced."""
+        return self.stdout.decode(errors="replace")
 
 
 @dataclass(frozen=True, kw_only=True)

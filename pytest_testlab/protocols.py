@@ -163,7 +163,8 @@ class Platform(Protocol):
     def install(self, target: Target, observe: Observer) -> Mapping[str, str]:
         """Make a blank target ready to take apps; returns what was installed, for the provenance.
 
-        Raises `InfraError`. Safe to repeat.
+        Raises `InfraError` where the server or the way to it is at fault, `DeployFailed` where the platform itself is.
+        Safe to repeat.
         """
         ...
 

@@ -7,7 +7,7 @@ from collections.abc import Generator
 
 import pytest
 
-from pytest_testlab.catalog.items import CatalogItem, CatalogUnit
+from pytest_testlab.catalog.items import CatalogItem, Unit
 
 
 class Beside:
@@ -33,7 +33,7 @@ def keep_units(items: list[pytest.Item], before: dict[int, int]) -> None:
     places = [before.get(id(item), -1) for item in items]
     if all(one < other for one, other in itertools.pairwise(places)):
         return
-    units: dict[CatalogUnit, list[pytest.Item]] = {}
+    units: dict[Unit, list[pytest.Item]] = {}
     for item in items:
         if isinstance(item, CatalogItem):
             units.setdefault(item.unit, []).append(item)

@@ -10,14 +10,15 @@ import contextlib
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
 from pytest_testlab.catalog.scan import NameRegistry
 from pytest_testlab.catalog.secrets import SecretLookup, require_all
 from pytest_testlab.errors import CatalogError, StageFailure, TestlabError, UsageError
-from pytest_testlab.model import Deployment, FailureClass, SecretRef, Subject
+from pytest_testlab.model import Deployment, Entry, FailureClass, SecretRef, Subject, Verdict
 
 if TYPE_CHECKING:
     from pytest_testlab.catalog.lab import Lab
@@ -36,6 +37,12 @@ class Seen:
         self.digest = hashlib.sha256()
         """Of every file's bytes, in order: workers that read others get no test."""
         self.folders: set[tuple[int, int]] = set()
+        self.entries: dict[str, Entry] = {}
+        """By name: what platform tests may ask for."""
+        self.scanned = False
+        """Whether `entries` holds what lies below pytest's root folder too, collected or not."""
+        self.files: set[Path] = set()
+        """Modules and conftest files that are in the digest."""
 
 
 LAB: pytest.StashKey[Lab] = pytest.StashKey()
@@ -75,6 +82,14 @@ class UnitState:
     """Why the unit can't run here at all."""
     concealed: set[str] = field(default_factory=set, repr=False)
     """What must be masked in whatever its tests show, beside what the lab knows anyway."""
+    beside: list[UnitState] = field(default_factory=list)
+    """Of the apps that a test asked for by itself, in their order: they live side by side on its target."""
+
+    @property
+    def deployments(self) -> list[Deployment]:
+        """Every app that stands, or may stand, on the target because of this unit."""
+        states = (self, *self.beside)
+        return [state.deployment for state in states if state.deployment is not None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,10 +113,30 @@ class Equipment:
             state.workshop = None
 
 
+class Unit(Protocol):
+    """What the lab must know of whatever shares a target for a while."""
+
+    state: UnitState | None
+
+    @property
+    def alone(self) -> bool:
+        """Whether it wants a target that nobody used before, and nobody uses after it."""
+        ...
+
+    def clean_up(self, equipment: Equipment, state: UnitState) -> None:
+        """Remove from the target what it put there; raises `InfraError` when something of it stays."""
+        ...
+
+
 class CatalogUnit(pytest.Collector):
     """A node whose tests run in order on one target; pytest sets it up and tears it down around them."""
 
     state: UnitState | None = None
+
+    @property
+    def alone(self) -> bool:
+        """Whether it wants a target that nobody used before, and nobody uses after it."""
+        return False
 
     def setup(self) -> None:
         """Let the lab make the target fit for a new unit."""
@@ -133,6 +168,16 @@ class CatalogItem(pytest.Item):
 
     result: dict[str, Any] | None = None
     """What came of it, as plain values; goes with the report to the controller."""
+    remark: str | None = None
+    """What to say of it though it passed."""
+    concealed: set[str] | None = None
+    """What must be masked in what pytest itself shows of it, beside what the lab knows anyway."""
+    has_traceback = False
+    """Whether pytest has more to show of its failure than the headline: the test's own code."""
+    first = False
+    """Whether no other test may begin before it has ended."""
+    blocks_all = False
+    """Whether no other test can run once it has failed."""
     stage: str
     """What it does; tests of one suite and stage are taken for equally long until they have a history."""
 
@@ -162,7 +207,12 @@ class CatalogItem(pytest.Item):
         return None
 
     @property
-    def unit(self) -> CatalogUnit:
+    def subjects(self) -> tuple[Subject, ...]:
+        """Its subject, and whatever else's secrets it needs."""
+        return (self.subject,)
+
+    @property
+    def unit(self) -> Unit:
         """Where it belongs."""
         return next(node for node in reversed(self.listchain()) if isinstance(node, CatalogUnit))
 
@@ -183,6 +233,23 @@ class CatalogItem(pytest.Item):
             return str(excinfo.value)
         return super().repr_failure(excinfo)
 
+    def foresaw(self, verdict: Verdict) -> str | None:
+        """Why a failure of this class is no failure, in the words of the report; None when it is one."""
+        expected = self.subject.expects_failure
+        return f"failed with {expected.value}, as expected" if verdict.failure_class is expected else None
+
+    def missed(self) -> str | None:
+        """Why having passed is a failure; None when it isn't."""
+        expected = self.subject.expects_failure
+        if expected is None or not self.is_last:
+            return None
+        return f"expected to fail with {expected.value}, but everything passed"
+
+    @property
+    def unit_key(self) -> str:
+        """What its unit is known by to the plan."""
+        return self.nodeid.partition("::")[0]
+
     def describe(self) -> dict[str, Any]:
         """What the controller must know of it, as plain values."""
         subject = self.subject
@@ -195,6 +262,9 @@ class CatalogItem(pytest.Item):
             "owner": subject.owner,
             "tags": list(subject.tags),
             "file": self.nodeid.partition("::")[0],
+            "unit": self.unit_key,
+            "alone": self.unit.alone,
+            "first": self.first,
         }
 
 
@@ -232,4 +302,4 @@ def _subjects(items: Iterable[pytest.Item]) -> Iterator[Subject]:
     for item in items:
         if isinstance(item, CatalogItem) and item.subject is not last:
             last = item.subject
-            yield last
+            yield from item.subjects

@@ -28,6 +28,7 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "tags": "Words to select by, with pytest's -k.",
         "owner": "Who minds when it breaks.",
         "timeout": 'How long each test of the entry may take: "90s", "10m", "1h". Default: 10m.',
+        "alone": "Whether its target must be made blank, and proven so, before it and after it. Default: false.",
         "requires": 'Tools that must be on the target, e.g. "python3>=3.11"; without them the tests are skipped.',
         "addons": "Services of its own on the target; with postgresql the app gets DATABASE_URL.",
         "expects-failure": "The entry passes only if it fails with just this class.",

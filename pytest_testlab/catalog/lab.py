@@ -18,8 +18,9 @@ import pytest
 
 from pytest_testlab.catalog.follow import Follow, Follower
 from pytest_testlab.catalog.interrupts import Interrupts
-from pytest_testlab.catalog.items import CatalogItem, CatalogUnit, Equipment, Failed, Headline, UnitState
+from pytest_testlab.catalog.items import CatalogItem, Equipment, Failed, Headline, Unit, UnitState
 from pytest_testlab.catalog.secrets import SecretLookup
+from pytest_testlab.catalog.several import Labelled, judged, labelled, named, suspects
 from pytest_testlab.diagnosis.bundle import diagnose
 from pytest_testlab.diagnosis.classify import in_order
 from pytest_testlab.diagnosis.collect import RawSection, collect, prepare
@@ -86,7 +87,7 @@ class Lab:
         self.slot = slot
         self.attempts: dict[str, int] = {}
         """Test → attempts that were made before, elsewhere."""
-        self.before_unit: Callable[[], None] | None = None
+        self.before_unit: Callable[[Unit], None] | None = None
         """Called before a unit's first test; set where one process is controller and worker at once."""
         self.interrupts = Interrupts()
         self.tell_secrets: Callable[[frozenset[str]], None] = lambda values: None
@@ -99,6 +100,8 @@ class Lab:
         self._journal = journal
         self.full = ""
         """Why the journal can't be written any further."""
+        self.blocked_by = ""
+        """Why no further test can run: what all of them stand on has failed."""
         self.secrets = secrets
         self._moments = moments
         shapes = tuple(shape for shapes in hooks.hook.testlab_redactors() for shape in shapes or ())
@@ -113,14 +116,16 @@ class Lab:
 
     # --- the target ---------------------------------------------------------------------------------------------------
 
-    def use(self, server: Server) -> Mapping[str, str]:
+    def use(self, server: Server, *, install: bool = True) -> Mapping[str, str]:
         """Take a blank server as the target and install the platform; returns the platform's versions.
+
+        Without `install` that is left to a test, and there are no versions yet.
 
         Raises `InfraError`, whatever a plugin's provider or platform raised: it costs a target, and no more.
         """
         try:
             with self.interrupts.allowed():
-                versions = self._use(server)
+                versions = self._use(server, install)
         except InfraError as error:
             raise InfraError(self.mask(str(error))) from error
         except Exception as error:
@@ -129,15 +134,15 @@ class Lab:
         self.spoiled = ""
         return versions
 
-    def mask(self, text: str) -> str:
-        """A text without the secrets of the lab and of its entries."""
-        return self._redactor.redact_text(text)
+    def mask(self, text: str, also: Iterable[str] = ()) -> str:
+        """A text without the secrets of the lab and of its entries, nor `also`."""
+        return self._redactor.knowing(also).redact_text(text)
 
     def learn(self, values: Iterable[str]) -> None:
         """Mask these from now on: what entries were given, whichever of them shows it."""
         self._redactor = self._redactor.knowing(values)
 
-    def _use(self, server: Server) -> Mapping[str, str]:
+    def _use(self, server: Server, install: bool) -> Mapping[str, str]:
         if self._target is None or self._server is None or _led_to(self._server) != _led_to(server):
             self.close()
             self._target = self._provider.connect(server)
@@ -145,7 +150,7 @@ class Lab:
         self._equipment = Equipment(
             target=self._target, platform=self._platform, secrets=self.secrets, tell=self.tell_secrets
         )
-        return self._platform.install(self._target, Observations())
+        return self._platform.install(self._target, Observations()) if install else {}
 
     def close(self) -> None:
         """End the line to the target."""
@@ -192,6 +197,27 @@ class Lab:
     def _run(self, item: CatalogItem) -> BaseException | None:
         unit = item.unit
         state = unit.state = unit.state or UnitState()
+        self._attempt = attempt = self._begin(item)
+        try:
+            outcome = self._outcome(attempt, state)
+        finally:
+            self._attempt = None
+        if attempt.status is Status.PASSED and attempt.number > 1:
+            attempt.status = Status.FLAKY
+            attempt.reason = "; ".join(filter(None, (attempt.reason, f"passed on attempt {attempt.number}")))
+        self._record(attempt)
+        return outcome
+
+    def pass_over(self, item: CatalogItem, reason: str) -> None:
+        """Record a test that pytest skips by itself, as a mark asks."""
+        try:
+            attempt = self._begin(item)
+            self._skip(attempt, UnitState(), Status.SKIPPED, reason)
+            self._record(attempt)
+        except JournalFull as error:
+            self.full = str(error)
+
+    def _begin(self, item: CatalogItem) -> Attempt:
         attempt = Attempt(item, self.attempts.get(item.nodeid, 0) + 1, self._moments.now())
         self._journal.append(
             events.started(
@@ -203,19 +229,12 @@ class Lab:
             ),
             sync=False,
         )
-        self._attempt = attempt
-        try:
-            outcome = self._outcome(attempt, state)
-        finally:
-            self._attempt = None
-        if attempt.status is Status.PASSED and attempt.number > 1:
-            attempt.status = Status.FLAKY
-            attempt.reason = "; ".join(filter(None, (attempt.reason, f"passed on attempt {attempt.number}")))
-        self._record(attempt)
-        return outcome
+        return attempt
 
     def _outcome(self, attempt: Attempt, state: UnitState) -> BaseException | None:
         """Decide the attempt's status; returns what pytest is to see."""
+        if self.blocked_by:
+            return self._skip(attempt, state, Status.BLOCKED, self.blocked_by)
         if (why := _cannot_run(attempt.item, state)) is not None:
             return self._skip(attempt, state, *why)
         prepare(self.target)
@@ -226,8 +245,9 @@ class Lab:
             return self._interrupted(attempt, state, interrupt)
         finally:
             state.concealed |= attempt.observe.concealed
-            if state.deployment is not None:
-                state.concealed |= state.deployment.secret_values | state.deployment.app.secret_values
+            for deployment in state.deployments:
+                state.concealed |= deployment.secret_values | deployment.app.secret_values
+            attempt.item.concealed = state.concealed
         if isinstance(failure, RequirementMissing):
             state.skipped = self._redactor.knowing(state.concealed).redact_text(str(failure))
             return self._skip(attempt, state, Status.SKIPPED, state.skipped)
@@ -285,35 +305,37 @@ class Lab:
         return follower
 
     def _judge(self, attempt: Attempt, state: UnitState, failure: TestlabError | None) -> BaseException | None:
-        item, expected = attempt.item, attempt.item.subject.expects_failure
+        item = attempt.item
         if failure is None:
-            if expected is not None and item.is_last:
-                attempt.status = Status.FAILED
-                attempt.reason = f"expected to fail with {expected.value}, but everything passed"
-                return Failed((attempt.reason,))
+            attempt.reason = item.remark
+            if (missed := item.missed()) is not None:
+                attempt.status, attempt.reason = Status.FAILED, missed
+                return Failed((missed,))
             return None
         assert attempt.bundle is not None
         verdict = attempt.bundle.verdict
         assert verdict is not None
         state.failed = (item.stage, verdict.failure_class)
-        if verdict.failure_class is expected:
+        if (foreseen := item.foresaw(verdict)) is not None:
             state.expected = True
-            attempt.reason = f"failed with {expected.value}, as expected"
+            attempt.reason = self.mask(foreseen, state.concealed)
             return None
         if verdict.failure_class is FailureClass.INFRA:
             attempt.status = Status.ERROR
             self.spoiled = attempt.bundle.headline[0]
             return Headline(attempt.bundle.headline)
         attempt.status = Status.FAILED
+        if item.blocks_all:
+            self.blocked_by = blocked(item.nodeid, verdict.failure_class)
         return Failed(attempt.bundle.headline)
 
-    def enter(self, unit: CatalogUnit) -> None:
+    def enter(self, unit: Unit) -> None:
         """Begin a new unit, on a target made blank for it where `before_unit` sees to that."""
         unit.state = UnitState()
-        if self.before_unit is not None:
-            self.before_unit()
+        if self.before_unit is not None and not self.blocked_by:
+            self.before_unit(unit)
 
-    def leave(self, unit: CatalogUnit) -> None:
+    def leave(self, unit: Unit) -> None:
         """Clean up after a unit's last test; raises `InfraError` where something of it stays.
 
         Nothing is removed from a spoiled target: it is made blank, or anew, before anybody uses it again.
@@ -330,9 +352,8 @@ class Lab:
     # --- the bundle ---------------------------------------------------------------------------------------------------
 
     def _collect(self, attempt: Attempt, state: UnitState, failure: TestlabError | None) -> Bundle:
-        deployment = state.deployment
         attempt.observe.now = "bundle"
-        raw = collect(self.target, self._sections(deployment), deadline_s=COLLECT_WITHIN_S)
+        raw = collect(self.target, self._sections(labelled(state.deployments)), deadline_s=COLLECT_WITHIN_S)
         raw = self._with_own_record(raw, attempt)
         if isinstance(failure, BuildFailed | DeadlinePassed | DeployFailed | StepFailed):
             raw += self._ask_the_network(raw)
@@ -341,27 +362,34 @@ class Lab:
     def _bundle(
         self, attempt: Attempt, failure: TestlabError | None, raw: Sequence[RawSection], state: UnitState
     ) -> Bundle:
-        item = attempt.item
-        return diagnose(
-            entry=item.subject.name,
-            stage=item.stage,
-            failure=failure,
-            has_app=item.has_app,
-            static=item.static,
-            raw=raw,
-            redactor=self._redactor.knowing(state.concealed),
-            rules=self._rules,
-        )
+        item, redactor = attempt.item, self._redactor.knowing(state.concealed)
+
+        def about(raw: Sequence[RawSection], deployment: Deployment | None = None) -> Bundle:
+            return diagnose(
+                entry=item.subject.name if deployment is None else deployment.app.name,
+                stage=item.stage,
+                failure=failure,
+                has_app=item.has_app,
+                static=item.static if deployment is None else deployment.app.entry.static is not None,
+                raw=raw,
+                redactor=redactor,
+                rules=self._rules,
+            )
+
+        apps = suspects(state)
+        return about(raw) if failure is None or not apps else judged(raw, apps, about)
 
     def _ask_the_network(self, raw: Sequence[RawSection]) -> list[RawSection]:
         """Whether the hosts that a log of work complains of answer: it may suspect, only a probe can confirm."""
         hosts = [host for section in raw if section.name in LOGS_OF_WORK for host in suspect_hosts(section.text)]
         return collect(self.target, [network_probe(hosts)], deadline_s=COLLECT_WITHIN_S) if hosts else []
 
-    def _sections(self, deployment: Deployment | None) -> list[Section]:
-        sections = [] if deployment is None else self._of_platform(deployment)
+    def _sections(self, apps: Sequence[Labelled]) -> list[Section]:
+        """Those of each app's platform, and those of the target, which plugins give for the first app."""
+        sections = [section for label, app in apps for section in named(self._of_platform(app), label)]
+        first = apps[0][1] if apps else None
         try:
-            offered = self._hooks.hook.testlab_sections(target=self.target, deployment=deployment)
+            offered = self._hooks.hook.testlab_sections(target=self.target, deployment=first)
             return sections + [section for more in offered for section in more or ()]
         except Exception as error:  # noqa: BLE001 - a plugin that is broken must not cost a bundle its other sections
             why = f"a plugin's testlab_sections failed: {type(error).__name__}: {error}"
@@ -418,6 +446,11 @@ def skip(reason: str) -> BaseException:
     return pytest.skip.Exception(reason, _use_item_location=True)
 
 
+def blocked(by: str, failure_class: str) -> str:
+    """Why a test that stands on another one can't run."""
+    return f"blocked: {by} failed ({failure_class})"
+
+
 def outline(event: Mapping[str, Any]) -> dict[str, Any]:
     """What of a `finished` event goes to pytest with its report; `again`: the test will be tried once more."""
     keys = ("test", "status", "failure_class", "headline", "reason", "slot", "target", "phases")
@@ -433,7 +466,7 @@ def _cannot_run(item: CatalogItem, state: UnitState) -> tuple[Status, str] | Non
         stage, failure_class = state.failed
         if state.expected:
             return Status.SKIPPED, f"{stage} failed with {failure_class}, as expected"
-        return Status.BLOCKED, f"blocked: {stage} failed ({failure_class})"
+        return Status.BLOCKED, blocked(stage, failure_class)
     return None if item.idle is None else (Status.SKIPPED, item.idle)
 
 

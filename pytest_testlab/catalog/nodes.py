@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 import pytest
 
+from pytest_testlab.catalog import fixtures
 from pytest_testlab.catalog.folders import Folder
+from pytest_testlab.catalog.functions import MARK_HELP, adopt, settle
+from pytest_testlab.catalog.install import InstallItem
 from pytest_testlab.catalog.items import (
     LAB,
     RERUN,
@@ -47,6 +50,11 @@ class EntryFile(CatalogUnit, pytest.File):
     """Its path in the catalog where that can't be shown as it is."""
 
     @property
+    def alone(self) -> bool:
+        """As the entry says."""
+        return self.entry.alone
+
+    @property
     def ihook(self) -> pluggy.HookRelay:
         """The hooks of the folders above. An entry's own folder has none: a conftest.py in there is its app's."""
         assert self.parent is not None
@@ -59,6 +67,7 @@ class EntryFile(CatalogUnit, pytest.File):
         self.entry = parse_entry(self.path, data)
         seen = self.config.stash[SEEN]
         seen.names.claim(self.entry.name, self.path)
+        seen.entries[self.entry.name] = self.entry
         seen.digest.update(data)
         self.extra_keyword_matches.update((self.entry.name, *self.entry.tags))
         self.add_marker(self.entry.suite.value)
@@ -142,12 +151,15 @@ class CatalogPlugin:
     """Collects entries and keeps the selection to what the settings ask for."""
 
     def __init__(self, settings: Settings) -> None:
+        self._nightly = settings.mode == "nightly"
         self._suites = None if settings.suite is None else {Suite(name) for name in settings.suite}
         self._priorities = settings.priority
 
     def pytest_configure(self, config: pytest.Config) -> None:
         """Make the lab's marks known, so that `-m "apps and P0"` works under strict markers."""
         config.stash[SEEN] = Seen()
+        config.pluginmanager.register(fixtures, "testlab-fixtures")
+        config.addinivalue_line("markers", MARK_HELP)
         for name in SUITES:
             config.addinivalue_line("markers", f"{name}: tests of the suite {name}")
         for name in PRIORITIES:
@@ -181,8 +193,28 @@ class CatalogPlugin:
             return page_file(parent, file_path)
         return EntryFile.from_parent(parent, path=file_path) if file_path.name == FILE_NAME else None
 
-    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        """Leave out what --testlab-suite and --testlab-priority don't name."""
+    @pytest.hookimpl(wrapper=True)
+    def pytest_pycollect_makeitem(self) -> Generator[None, Any, Any]:
+        """Take the test functions that ask for the lab's fixtures."""
+        made = yield
+        return [adopt(item) for item in made] if isinstance(made, list) else made
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(
+        self, session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
+    ) -> Generator[None, None, None]:
+        """Add the night's own test, keep to what the settings ask for, and settle what the rest stands on.
+
+        The install of the platform comes before all, however others order the tests; `-k` and `-m` may leave it out.
+        """
+        if self._nightly and any(isinstance(item, CatalogItem) for item in items):
+            items.insert(0, InstallItem.of(session))
+        self._select(config, items)
+        yield
+        items.sort(key=lambda item: not (isinstance(item, CatalogItem) and item.first))
+        settle(config, items)
+
+    def _select(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         if self._suites is None and self._priorities is None:
             return
         out = [item for item in items if isinstance(item, CatalogItem) and not self._wanted(item.subject)]
@@ -202,27 +234,42 @@ class CatalogPlugin:
         """Attach what came of a test; an infrastructure fault is an error to pytest and not a failure."""
         report = yield
         lab = item.config.stash.get(LAB, None)
-        if lab is not None and isinstance(item, CatalogItem):
-            _mask(report, lab)
-        if isinstance(item, CatalogItem) and report.when != "call" and call.excinfo is not None:
+        if lab is None or not isinstance(item, CatalogItem):
+            return report
+        _mask(report, lab, item.concealed or ())
+        if report.when != "call" and call.excinfo is not None:
             _shorten(report, call.excinfo.value)
-        if isinstance(item, CatalogItem) and report.when == "call" and item.result is not None:
-            report.testlab = item.result  # type: ignore[attr-defined]
-            if item.result["status"] == "error":
-                report.when = "setup"
-            if item.result["again"]:
-                report.outcome = RERUN  # type: ignore[assignment]
+        passed_over = report.when == "setup" and report.skipped and item.result is None
+        if passed_over and call.excinfo is not None:
+            lab.pass_over(item, str(call.excinfo.value))
+        if (report.when == "call" or passed_over) and item.result is not None:
+            _attach(report, item.result)
+            report.testlab_traceback = item.has_traceback and not item.result["again"]  # type: ignore[attr-defined]
         return report
 
 
-def _mask(report: pytest.TestReport, lab: Lab) -> None:
+def _attach(report: pytest.TestReport, result: dict[str, Any]) -> None:
+    """Have pytest say what the lab says of a test, whatever its own marks made of it."""
+    report.testlab = result  # type: ignore[attr-defined]
+    if result["status"] in ("failed", "error"):
+        if report.outcome != "failed":  # xfail takes what isn't its own
+            report.outcome = "failed"
+            report.longrepr = "\n".join(result["headline"] or ()) or result["reason"]
+        report.__dict__.pop("wasxfail", None)
+    if result["status"] == "error":
+        report.when = "setup"
+    if result["again"]:
+        report.outcome = RERUN  # type: ignore[assignment]
+
+
+def _mask(report: pytest.TestReport, lab: Lab, concealed: Iterable[str]) -> None:
     """Whatever pytest itself took down of a test may hold secrets too: tracebacks with their locals, output, logs."""
     if report.longrepr is not None and not isinstance(report.longrepr, tuple):
         text = report.longreprtext
-        masked = lab.mask(text)
+        masked = lab.mask(text, concealed)
         if masked != text:
             report.longrepr = masked
-    report.sections = [(name, lab.mask(text)) for name, text in report.sections]
+    report.sections = [(name, lab.mask(text, concealed)) for name, text in report.sections]
 
 
 def _shorten(report: pytest.TestReport, error: BaseException) -> None:

@@ -22,6 +22,7 @@ HEADER: Schema = {
     "tags": ("tags", values.many(values.tag, 20, unique=True)),
     "owner": ("owner", values.line),
     "timeout": ("timeout_s", values.duration),
+    "alone": ("alone", values.boolean),
     "requires": ("requires", values.many(values.requirement, 20)),
     "addons": ("addons", values.many(values.tag, 10, unique=True)),
     "expects-failure": ("expects_failure", values.failure_class),

@@ -21,14 +21,14 @@ def run_stage(stage: Stage, entry: Entry, equipment: Equipment, state: UnitState
     """
     deadline = time.monotonic() + entry.timeout_s
     if not state.deployed:
-        (_install if entry.deploys else _lay_out)(entry, equipment, state, observe, deadline)
+        (install if entry.deploys else _lay_out)(entry, equipment, state, observe, deadline)
     site = state.deployment or state.site
     if stage is Stage.CHECK and site is not None:
         run_checks(equipment.target, equipment.platform, site, observe, deadline=deadline)
 
 
 def _lay_out(entry: Entry, equipment: Equipment, state: UnitState, observe: Observer, deadline: float) -> None:
-    """What `_install` is to a demo that is nothing but steps: its folder, uploaded and built."""
+    """What `install` is to a demo that is nothing but steps: its folder, uploaded and built."""
     target = equipment.target
     workshop = state.workshop = Workshop.plan(target, entry.name)
     require(target, entry.requires)
@@ -70,7 +70,11 @@ def _build(
         raise BuildFailed(command, result.exit_code)
 
 
-def _install(entry: Entry, equipment: Equipment, state: UnitState, observe: Observer, deadline: float) -> None:
+def install(entry: Entry, equipment: Equipment, state: UnitState, observe: Observer, deadline: float) -> None:
+    """Deploy an entry, and wait until it answers through the front door, and only there.
+
+    `deadline` is the test's, by the monotonic clock. Raises `StageFailure`, `InfraError` or `RequirementMissing`.
+    """
     target, platform = equipment.target, equipment.platform
     if entry.requires:
         require(target, entry.requires)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pytest_testlab.errors import NoAnswer
 from pytest_testlab.protocols import HttpAnswer, HttpClient, Observer
 
@@ -21,10 +23,18 @@ class Asker:
         self._who = who
         self._last: tuple[str, int, bytes] | None = None
 
-    def ask(self, method: str, path: str, timeout_s: float) -> HttpAnswer:
-        """Ask once, and write it down; raises `NoAnswer`."""
+    def ask(
+        self,
+        method: str,
+        path: str,
+        timeout_s: float,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> HttpAnswer:
+        """Ask once, and write it down but for what is sent along; raises `NoAnswer`."""
         try:
-            answer = self._client.request(method, path, timeout_s=timeout_s)
+            answer = self._client.request(method, path, headers=headers, body=body, timeout_s=timeout_s)
         except NoAnswer as failure:
             self._observe.write("http", f"{self._who}{method} {path} → no answer ({failure.kind}): {failure}\n")
             self._last = None

@@ -131,6 +131,14 @@ def line(value: Any) -> str:
     return str(value)
 
 
+@says(type="boolean")
+def boolean(value: Any) -> bool:
+    """True or false."""
+    if type(value) is not bool:
+        raise _expected("true or false", value)
+    return value
+
+
 @says(type="object")
 def table(value: Any) -> dict[str, Any]:
     """A table."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pytest_testlab.diagnosis.facts import fact_lines, front_door_good, inside_good, process
-from pytest_testlab.errors import StageFailure
+from pytest_testlab.errors import StageFailure, TestRaised
 from pytest_testlab.evidence import Evidence
 from pytest_testlab.model import FailureClass, Verdict
 from pytest_testlab.protocols import Rule
@@ -40,18 +40,21 @@ def indeterminate(evidence: Evidence, broken: Iterable[str] = ()) -> Verdict:
     """The verdict when no rule fits: what is missing, or what contradicts itself."""
     failure, broken = evidence.failure, tuple(broken)
     missing = _missing(evidence)
+    if isinstance(failure, TestRaised):
+        fired, say = "test-raised", str(failure)
+        return _indeterminate(fired, say, (*broken, *failure.said[1:]))
     if not isinstance(failure, StageFailure):
         fired, say = "unknown-failure", f"{evidence.entry} ended with {type(failure).__name__}: {failure}"
     elif missing:
         fired, say = "evidence-missing", f"no cause can be proven for {evidence.entry}: {missing[0]}"
     else:
         fired, say = "contradiction", f"the evidence on {evidence.entry} contradicts itself: {_contradiction(evidence)}"
-    return Verdict(
-        failure_class=FailureClass.INDETERMINATE,
-        rule=f"{FailureClass.INDETERMINATE}/{fired}",
-        say=say,
-        lines=(*broken, *(missing if fired == "unknown-failure" else missing[1:])),
-    )
+    return _indeterminate(fired, say, (*broken, *(missing if fired == "unknown-failure" else missing[1:])))
+
+
+def _indeterminate(fired: str, say: str, lines: tuple[str, ...]) -> Verdict:
+    rule = f"{FailureClass.INDETERMINATE}/{fired}"
+    return Verdict(failure_class=FailureClass.INDETERMINATE, rule=rule, say=say, lines=lines)
 
 
 def _missing(evidence: Evidence) -> list[str]:

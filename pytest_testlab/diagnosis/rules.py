@@ -30,6 +30,7 @@ from pytest_testlab.diagnosis.facts import (
 )
 from pytest_testlab.diagnosis.sections import NO_SUCH_NAME
 from pytest_testlab.errors import (
+    AssertionFailed,
     BuildFailed,
     CheckFailed,
     DeadlinePassed,
@@ -117,7 +118,8 @@ def deploy_step(evidence: Evidence) -> Verdict | None:
         return None
     if evidence.failure.step == LISTENING and ended(evidence) and not stranger(evidence):
         return None  # nobody listens because the app is gone
-    return _verdict(FailureClass.DEPLOY_FAILURE, "step-failed", f"the deploy failed at {evidence.failure}")
+    what = "the deploy" if evidence.has_app else "the install of the platform"
+    return _verdict(FailureClass.DEPLOY_FAILURE, "step-failed", f"{what} failed at {evidence.failure}")
 
 
 def never_started(evidence: Evidence) -> Verdict | None:
@@ -274,6 +276,14 @@ def build_deadline(evidence: Evidence) -> Verdict | None:
     return _verdict(FailureClass.TIMEOUT, "build", say)
 
 
+def test_deadline(evidence: Evidence) -> Verdict | None:
+    """The time of a test that has no app was up."""
+    failure = evidence.failure
+    if not isinstance(failure, DeadlinePassed) or failure.hop != "test" or evidence.has_app:
+        return None
+    return _verdict(FailureClass.TIMEOUT, "test", f"{evidence.stage} was not done after {failure.seconds:g} s")
+
+
 def deadline_up(evidence: Evidence) -> Verdict | None:
     """A deadline passed while the process was up; the hop is where the answer stays away."""
     if not _out_of_time(evidence) or not _up(evidence):
@@ -339,6 +349,14 @@ def _hop(evidence: Evidence) -> tuple[str, str]:
 # --- content ---------------------------------------------------------------------------------------------------------
 
 
+def assertion(evidence: Evidence) -> Verdict | None:
+    """An assertion in the test's own code failed; beside an app only while that is known to be up."""
+    failure = evidence.failure
+    if not isinstance(failure, AssertionFailed) or (evidence.has_app and evidence.probe is None):
+        return None
+    return _verdict(FailureClass.CHECK_FAILED, "assertion", str(failure), *failure.said[1:])
+
+
 def wrong_content(evidence: Evidence) -> Verdict | None:
     """It answered, and the content is not what the check says."""
     failure = evidence.failure
@@ -373,8 +391,8 @@ _ORDER = (
     (FailureClass.APP_CRASH, (process_ended,)),
     (FailureClass.APP_ERROR, (app_answers_5xx, check_got_5xx)),
     (FailureClass.PROXY_502, (wrong_port, front_door_5xx, static_front_door, check_got_502)),
-    (FailureClass.TIMEOUT, (build_deadline, step_deadline, deadline_up)),
-    (FailureClass.CHECK_FAILED, (wrong_content, step_failed)),
+    (FailureClass.TIMEOUT, (build_deadline, step_deadline, test_deadline, deadline_up)),
+    (FailureClass.CHECK_FAILED, (wrong_content, step_failed, assertion)),
 )
 
 BUILT_IN_RULES: tuple[Rule, ...] = tuple(

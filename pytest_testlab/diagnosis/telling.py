@@ -32,7 +32,7 @@ _WHERE: Mapping[FailureClass, tuple[str, ...]] = {
     FailureClass.APP_ERROR: ("app", "front error"),
     FailureClass.PROXY_502: ("front error", "app"),
     FailureClass.TIMEOUT: ("app", "front error", "build"),
-    FailureClass.CHECK_FAILED: ("http", "app", "front error"),
+    FailureClass.CHECK_FAILED: ("http", "target", "app", "front error"),
     FailureClass.INDETERMINATE: ("app", "front error", "deploy", "build"),
 }
 

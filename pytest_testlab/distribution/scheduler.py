@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from pytest_testlab.catalog.lab import TRIES
@@ -54,6 +54,10 @@ class Worker:
     """Whether it said that this server can take tests."""
     used: bool = False
     """Whether its server must be made blank before its next unit."""
+    fresh: bool = True
+    """Whether no unit was run on its server since that was blank."""
+    bare: bool = False
+    """Whether its server has no platform yet: the unit that installs it is to come."""
     running: deque[int] = field(default_factory=deque)
     units: list[Unit] = field(default_factory=list)
     """What it was given, until it says that it is idle."""
@@ -75,8 +79,11 @@ class Sink(Protocol):
         None: it didn't get through. True: its result is to be tried again, else it stands.
         """
 
-    def blocked(self, tests: Sequence[str], *, by: str) -> None:
-        """These won't be run, because a test before them couldn't."""
+    def blocked(self, tests: Sequence[str], *, by: str, failure_class: str = "infra") -> None:
+        """These won't be run, because a test before them couldn't, or failed."""
+
+    def is_retried(self, test: str) -> bool:
+        """Whether a test whose worker died is to be tried again: only the catalog's are."""
 
     def ended(self, reason: str) -> None:
         """Nothing more can be given out: there is no target left, or the budget is spent."""
@@ -225,8 +232,10 @@ class PullScheduler:
         worker.running = deque(left)
         if left:
             self._take_back(worker, again=again)
-        worker.units = []
-        worker.used = spoiled or self._pool.provider.blank_between_units
+        units, worker.units = worker.units, []
+        apart = self._pool.provider.blank_between_units or any(unit.alone for unit in units)
+        worker.used = spoiled or apart
+        worker.bare = False
         self.schedule()
 
     def hand_back(self, node: Any) -> None:
@@ -243,6 +252,14 @@ class PullScheduler:
         self._ended = True
         for worker in self._workers.values():
             private.command(worker.node, "testlab_stop")
+
+    def block_all(self, *, by: str, failure_class: str) -> None:
+        """What is still pending can't be run: what all of it stands on has failed."""
+        assert self.collection is not None
+        pending, self._pending = self._pending or deque(), deque()
+        if pending:
+            tests = [self.collection[index] for unit in pending for index in unit.indices]
+            self._sink.blocked(tests, by=by, failure_class=failure_class)
 
     def tick(self) -> None:
         """Some time has passed; give out nothing more if the budget is spent."""
@@ -266,23 +283,47 @@ class PullScheduler:
         if server is not None and worker.epoch != server.epoch and not worker.retired:
             worker.epoch = server.epoch
             worker.usable = False
-            private.command(worker.node, "testlab_use", server=server_to_wire(server))
+            worker.fresh = True
+            worker.bare = self._first() is not None and self._may_install(worker)
+            private.command(worker.node, "testlab_use", server=server_to_wire(server), install=not worker.bare)
+
+    def _first(self) -> Unit | None:
+        """The unit before which no other may begin, while it isn't through: it is the first that is pending."""
+        unit = self._pending[0] if self._pending else None
+        return unit if unit is not None and unit.first else None
+
+    def _may_install(self, worker: Worker) -> bool:
+        """Whether no other worker is kept bare, so that the platform is installed for the first time on this one's."""
+        others = (other for other in self._workers.values() if other is not worker)
+        return not any(other.bare and not other.retired for other in others)
 
     def _pump(self, worker: Worker) -> None:
         if not (self._pending and worker.collected) or worker.units or worker.retired or self._ended:
             return
         if worker.node.shutting_down:
             return
-        unit = next((unit for unit in self._pending if self._may(worker, unit)), None)
+        unit = self._next_for(worker)
         if unit is None:
             return
-        if worker.used:
-            worker.used = worker.usable = False
-            self._pool.blank(worker.slot)
+        if worker.used or ((unit.alone or unit.first) and not worker.fresh) or worker.bare != unit.first:
+            if worker.usable or worker.used:
+                worker.used = worker.usable = False
+                worker.bare = unit.first
+                self._pool.blank(worker.slot)
         elif worker.usable:
             self.tick()
             if not self._ended:
                 self._give(worker, unit)
+
+    def _next_for(self, worker: Worker) -> Unit | None:
+        """What a worker gets next; nothing while another one installs the platform for the first time."""
+        assert self._pending is not None
+        if any(unit.first for other in self._workers.values() for unit in other.units):
+            return None
+        first = self._first()
+        if first is not None:
+            return first if self._may_install(worker) and self._may(worker, first) else None
+        return next((unit for unit in self._pending if self._may(worker, unit)), None)
 
     def _may(self, worker: Worker, unit: Unit) -> bool:
         """Whether a unit may run there: a second try is made elsewhere, as long as there is an elsewhere."""
@@ -293,6 +334,7 @@ class PullScheduler:
     def _give(self, worker: Worker, unit: Unit) -> None:
         assert self.collection is not None
         worker.units = self._take(unit)
+        worker.fresh = False
         worker.running.extend(index for unit in worker.units for index in unit.indices)
         tests = [self.collection[index] for index in worker.running]
         attempts = {test: self._attempts[test] for test in tests if test in self._attempts}
@@ -303,7 +345,9 @@ class PullScheduler:
         assert self._pending is not None
         self._pending.remove(unit)
         taken = [unit]
-        while self._pending and len(taken) < self._group() and not self._barred:
+        while self._pending and len(taken) < self._group() and not self._barred and not unit.alone:
+            if self._pending[0].alone:
+                break
             taken.append(self._pending.popleft())
         return taken
 
@@ -320,10 +364,11 @@ class PullScheduler:
         assert self.collection is not None
         test = self.collection[worker.running[0]]
         recorded = self._sink.recorded(worker.node, test)
-        if recorded is False:
+        again = recorded is not False and self._sink.is_retried(test)
+        if not again:
             worker.running.popleft()
         if worker.running:
-            self._take_back(worker, again=recorded is not False)
+            self._take_back(worker, again=again)
         return test if recorded is None else None
 
     def _take_back(self, worker: Worker, *, again: bool) -> None:
@@ -336,7 +381,7 @@ class PullScheduler:
         left = set(worker.running)
         for unit in reversed(worker.units):
             if indices := tuple(index for index in unit.indices if index in left):
-                self._pending.appendleft(Unit(key=unit.key, indices=indices, estimate_s=unit.estimate_s))
+                self._pending.appendleft(replace(unit, indices=indices))
         worker.running.clear()
 
     def _count_try(self, worker: Worker, hit: Unit) -> None:

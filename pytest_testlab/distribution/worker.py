@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from pytest_testlab.catalog.follow import Follow, followed
+from pytest_testlab.catalog.install import WITHIN_S
 from pytest_testlab.catalog.items import LAB, CatalogItem, describe, digest, given_secrets, missing_secrets
 from pytest_testlab.catalog.lab import Lab
 from pytest_testlab.distribution import private
@@ -23,7 +24,6 @@ from pytest_testlab.distribution.wire import server_from_wire
 from pytest_testlab.errors import InfraError, TestlabError
 
 Command = tuple[str, dict[str, Any]]
-INSTALL_WITHIN_S = 900.0
 
 
 class NoWorker:
@@ -133,11 +133,11 @@ class WorkerLoop:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         self._commands.put(None if self._stopping else command)
 
-    def _use(self, server: dict[str, Any]) -> None:
+    def _use(self, server: dict[str, Any], install: bool) -> None:
         start = time.monotonic()
         try:
-            with self._heart.doing(f"getting {server['name']} ready", INSTALL_WITHIN_S):
-                versions = self._lab.use(server_from_wire(server))
+            with self._heart.doing(f"getting {server['name']} ready", WITHIN_S):
+                versions = self._lab.use(server_from_wire(server), install=install)
         except InfraError as error:
             private.send(self._worker, "unusable", epoch=server["epoch"], say=str(error))
         else:
@@ -185,5 +185,5 @@ class WorkerLoop:
 
 
 def _allowed_s(item: pytest.Item) -> float:
-    own_s = item.subject.timeout_s if isinstance(item, CatalogItem) else INSTALL_WITHIN_S
+    own_s = item.subject.timeout_s if isinstance(item, CatalogItem) else WITHIN_S
     return own_s + GRACE_S

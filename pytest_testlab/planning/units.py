@@ -18,6 +18,19 @@ class Unit:
     indices: tuple[int, ...]
     """Into the collection, in running order."""
     estimate_s: float
+    alone: bool = False
+    """Whether its target must be blank, and proven so, before it and after it."""
+    first: bool = False
+    """Whether nothing else may begin before it has ended."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """How a test wants to be placed."""
+
+    unit: str
+    alone: bool = False
+    first: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,17 +49,22 @@ class Estimates:
         return self.by_kind.get(kind, PRIOR_S.get(kind.rpartition("/")[2], 10.0))
 
 
-def make_units(tests: Sequence[str], kinds: Mapping[str, str], estimates: Estimates) -> list[Unit]:
-    """Group a collection by entry; a test that isn't the catalog's (no kind) is a unit of its own."""
+def make_units(
+    tests: Sequence[str], kinds: Mapping[str, str], estimates: Estimates, wishes: Mapping[str, Wish] | None = None
+) -> list[Unit]:
+    """Group a collection as its tests wish, else by entry; one that isn't the catalog's (no kind) is by itself."""
+    wishes = {} if wishes is None else wishes
     grouped: dict[str, list[int]] = {}
     for index, test in enumerate(tests):
         key = test.partition("::")[0] if test in kinds else test
-        grouped.setdefault(key, []).append(index)
+        grouped.setdefault(wishes[test].unit if test in wishes else key, []).append(index)
     return [
         Unit(
             key=key,
             indices=tuple(indices),
             estimate_s=sum(estimates.of(tests[index], kinds.get(tests[index], "")) for index in indices),
+            alone=any(tests[index] in wishes and wishes[tests[index]].alone for index in indices),
+            first=any(tests[index] in wishes and wishes[tests[index]].first for index in indices),
         )
         for key, indices in grouped.items()
     ]
@@ -54,13 +72,14 @@ def make_units(tests: Sequence[str], kinds: Mapping[str, str], estimates: Estima
 
 def longest_first(units: Iterable[Unit]) -> deque[Unit]:
     """The order in which units are pulled; ties keep the order of the collection."""
-    return deque(sorted(units, key=lambda unit: -unit.estimate_s))
+    return deque(sorted(units, key=lambda unit: (not unit.first, -unit.estimate_s)))
 
 
 def projected_s(units: Iterable[Unit], pool: int) -> float:
     """The makespan, in seconds, of pulling longest-first on `pool` targets, if the estimates were true."""
-    free = [0.0] * max(1, pool)
-    for unit in longest_first(units):
+    units = list(units)
+    free = [sum(unit.estimate_s for unit in units if unit.first)] * max(1, pool)
+    for unit in longest_first(unit for unit in units if not unit.first):
         free.sort()
         free[0] += unit.estimate_s
     return max(free)

@@ -34,7 +34,7 @@ class ProcfilePlatform:
     def install(self, target: Target, observe: Observer) -> Mapping[str, str]:
         """Make the working folders and start the front door, which answers 421 to any host yet.
 
-        Raises `InfraError` that names what to install.
+        Raises `InfraError` that names what to install, `DeployFailed` for a front door that doesn't come up.
         """
         layout = self._layout(target)
         variables = _of_target(layout) | {
@@ -44,7 +44,9 @@ class ProcfilePlatform:
         script = compose(variables, "lib", "http", "front", "install")
         result = execute(target, script, timeout_s=STEP_S, doing="installing the platform")
         if result.exit_code != 0:
-            raise InfraError(f"{target.server.name}: {reason(result)}")
+            said = reason(result)
+            word, _, rest = said.partition(": ")
+            raise DeployFailed(word, rest) if word == "front door" else InfraError(f"{target.server.name}: {said}")
         observe.write("deploy", f"platform installed below {layout.root}\n")
         return {"platform": VERSION, "nginx": facts(result).get("nginx", "unknown")}
 

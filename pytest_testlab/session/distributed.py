@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 
 from pytest_testlab.catalog.follow import followed
+from pytest_testlab.catalog.install import NODE_ID
 from pytest_testlab.catalog.items import RERUN
-from pytest_testlab.catalog.lab import outline
+from pytest_testlab.catalog.lab import blocked, outline
 from pytest_testlab.distribution import private
 from pytest_testlab.distribution.scheduler import PullScheduler
 from pytest_testlab.distribution.watchdog import Watchdog
+from pytest_testlab.model import CollectedSection
 from pytest_testlab.options import Settings
 from pytest_testlab.planning.units import longest_first
 from pytest_testlab.pool.pool import Slot
@@ -210,6 +212,9 @@ class Distributed(Controller):
         private.stop(self.config, say)
 
     def _on_idle(self, node: Any, left: list[int], again: bool, spoiled: str) -> None:
+        result = self.run.results.get(NODE_ID)
+        if result is not None and result["status"] == "failed":
+            self.scheduler.block_all(by=NODE_ID, failure_class=result["failure_class"])
         self.scheduler.idle(node, left=left, again=again, spoiled=bool(spoiled))
 
     def _broke_off(self, session: pytest.Session) -> bool:
@@ -238,13 +243,19 @@ class Distributed(Controller):
         self.config.hook.pytest_runtest_logreport(report=report)
         return bool(report.testlab["again"])
 
-    def blocked(self, tests: Sequence[str], *, by: str) -> None:
-        """Record what can't be run any more."""
+    def is_retried(self, test: str) -> bool:
+        """Only what the lab records; anything else ends as under any pytest-xdist."""
+        return test in self.run.tests
+
+    def blocked(self, tests: Sequence[str], *, by: str, failure_class: str = "infra") -> None:
+        """Record what can't be run any more; why is all that there is to keep of it."""
+        reason = blocked(by if by == NODE_ID else by.rpartition("::")[2], failure_class)
+        text = f"{reason}\n".encode()
+        section = CollectedSection(name="reason", source="the controller", text=text, size=len(text))
+        manifest, blob = events.pack_bundle([section])
         for test in tests:
-            event = events.finished(
-                test=test, attempt=0, status="blocked", reason=f"blocked: {by.rpartition('::')[2]} failed (infra)"
-            )
-            self.run.note(event)
+            event = events.finished(test=test, attempt=0, status="blocked", reason=reason, manifest=manifest)
+            self.run.note(event, blob)
             self.config.hook.pytest_runtest_logreport(report=report_of(event))
 
     def ended(self, reason: str) -> None:
@@ -257,7 +268,12 @@ class Distributed(Controller):
 
     @pytest.hookimpl(trylast=True)  # after whoever else reruns what crashed: here it is the lab that does
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
-        """A worker died while it ran a test: that is the lab's fault and not the app's."""
+        """A worker died while it ran a test: that is the lab's fault and not the app's.
+
+        A test that isn't the catalog's has failed, as everywhere under xdist, and isn't tried again.
+        """
+        if crashitem not in self.run.tests:
+            return
         node: Any = report.node
         why = self._condemned.get(node)
         ended = private.how_it_ended(node)

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from pytest_testlab.catalog.follow import Follow, followed
-from pytest_testlab.catalog.items import LAB, CatalogItem, describe, given_secrets, missing_secrets
+from pytest_testlab.catalog.install import InstallItem
+from pytest_testlab.catalog.items import LAB, CatalogItem, Unit, describe, given_secrets, missing_secrets
 from pytest_testlab.catalog.lab import Lab
 from pytest_testlab.distribution import private
 from pytest_testlab.errors import InfraError
@@ -22,6 +23,8 @@ class Local(Controller):
     lab: Lab
     fresh = True
     """Whether the target was blanked since its last unit."""
+    was_alone = False
+    """Whether its last unit wanted it for itself."""
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Iterator[None]:
@@ -56,7 +59,7 @@ class Local(Controller):
         self._session = session
         try:
             if tests:
-                self._take_target()
+                self._take_target(install=not any(test["first"] for test in tests))
             return (yield)
         finally:
             self.lab.end()
@@ -92,19 +95,20 @@ class Local(Controller):
     def _kill_workers(self) -> None:
         """There are none."""
 
-    def _before_unit(self) -> None:
+    def _before_unit(self, unit: Unit) -> None:
         slot = self.run.pool.slots[0]
-        if not self.fresh and (self.run.provider.blank_between_units or self.lab.spoiled):
+        apart = self.run.provider.blank_between_units or unit.alone or self.was_alone
+        if not self.fresh and (apart or self.lab.spoiled):
             self.run.pool.blank(slot)
-            self._take_target()
-        self.fresh = False
+            self._take_target(install=not isinstance(unit, InstallItem))
+        self.fresh, self.was_alone = False, unit.alone
         self.run.pool.busy(slot)
 
-    def _take_target(self) -> None:
+    def _take_target(self, *, install: bool) -> None:
         try:
             with self.interrupts.allowed():
                 server = self.run.pool.wait_ready(self.run.pool.slots[0], READY_WITHIN_S)
-            self.lab.use(server)
+            self.lab.use(server, install=install)
             self.board.usable(0, server.epoch)
         except InfraError as error:
             self.run.aborted = f"no proven blank target: {error}"

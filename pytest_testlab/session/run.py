@@ -20,7 +20,7 @@ from pytest_testlab.errors import UsageError
 from pytest_testlab.moments import Moments
 from pytest_testlab.options import Settings
 from pytest_testlab.planning.forecast import Forecast
-from pytest_testlab.planning.units import Estimates, Unit, make_units, projected_s
+from pytest_testlab.planning.units import Estimates, Unit, Wish, make_units, projected_s
 from pytest_testlab.plugins import offers, pick
 from pytest_testlab.pool.pool import Pool, Slot, SlotState
 from pytest_testlab.recording import events
@@ -34,6 +34,8 @@ from pytest_testlab.store.engine import identity
 from pytest_testlab.store.reads import estimates
 
 DRAIN_WITHIN_S = 60.0
+WISHES = ("unit", "alone", "first")
+"""What a test says of itself to the plan, and not to history."""
 RESERVE = 1024 * 1024
 """Bytes of the disk that are kept until it is full, so that a run can still say how it ended."""
 
@@ -184,10 +186,11 @@ class Run:
         self.phases["collect"] = self.elapsed - self.phases["start"]
         self.tests = {test["test"]: test for test in tests}
         kinds = {name: f"{test['suite']}/{test['stage']}" for name, test in self.tests.items()}
-        self.units = make_units(collection, kinds, self.estimates)
+        wishes = {name: Wish(**{key: test[key] for key in WISHES}) for name, test in self.tests.items()}
+        self.units = make_units(collection, kinds, self.estimates, wishes)
         self.forecast = Forecast({name: self.estimates.of(name, kind) for name, kind in kinds.items()})
         self.projected_s = projected_s(self.units, self.settings.pool) if self.estimates.by_test else None
-        planned = [events.PlannedTest(**test) for test in tests]
+        planned = [events.PlannedTest(**{key: test[key] for key in test if key not in WISHES}) for test in tests]
         self.note(events.collected(planned, selection=selection(self.tests), projected_s=self.projected_s))
         if self.unrecorded:
             raise UsageError(self.unrecorded)

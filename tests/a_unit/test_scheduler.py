@@ -48,6 +48,7 @@ class Notes:
     def __init__(self) -> None:
         self.says: list[str] = []
         self.on_disk: dict[str, bool] = {}
+        self.strangers: set[str] = set()
 
     def wrong_catalog(self, node: Any) -> None:
         self.says.append("wrong catalog")
@@ -58,8 +59,12 @@ class Notes:
     def recorded(self, node: Any, test: str) -> bool | None:
         return self.on_disk.get(test)
 
-    def blocked(self, tests: Sequence[str], *, by: str) -> None:
-        self.says.append(f"blocked by {by}: {', '.join(tests)}")
+    def blocked(self, tests: Sequence[str], *, by: str, failure_class: str = "infra") -> None:
+        why = "" if failure_class == "infra" else f" ({failure_class})"
+        self.says.append(f"blocked by {by}{why}: {', '.join(tests)}")
+
+    def is_retried(self, test: str) -> bool:
+        return test not in self.strangers
 
     def ended(self, reason: str) -> None:
         self.says.append(f"ended: {reason}")
@@ -271,3 +276,117 @@ def test_a_worker_beyond_the_collection_waits_idle() -> None:
     for line in rig.lines[:3]:
         rig.through(line)
     assert rig.scheduler.tests_finished
+
+
+# --- units that want a target for themselves, and the one that comes before all ---------------------------------------
+
+INSTALL = Unit(key="platform::install", indices=(0,), estimate_s=1.0, first=True)
+ALONE = Unit(key="b", indices=(2, 3), estimate_s=2.0, alone=True)
+
+
+def night(rig: Rig, units: Sequence[Unit]) -> Rig:
+    """As in a session: the plan is there before any target is."""
+    rig.scheduler.collection = list(TESTS)
+    rig.scheduler.plan(deque(units))
+    for line in rig.lines:
+        rig.scheduler.add_node(line)
+        rig.scheduler.add_node_collection(line, TESTS)
+    return rig
+
+
+def again(rig: Rig, line: Line) -> None:
+    """The pool has made a line's server blank, and its worker has taken it."""
+    slot = rig.pool.slots[line.workerinput["testlab"]["slot"]]
+    rig.pool.wait_ready(slot, 5)
+    rig.scheduler.slot_changed(slot)
+    rig.usable(line)
+
+
+def installs(line: Line) -> list[bool]:
+    return [fields["install"] for name, fields in line.sent if name == "testlab_use"]
+
+
+def test_the_install_comes_first_and_on_a_bare_target() -> None:
+    """One worker is left without a platform, and runs that unit; nothing else begins before its end."""
+    rig = night(Rig(2), [INSTALL, UNITS[1], UNITS[2]])
+    first, second = rig.lines
+    assert (installs(first), installs(second)) == ([False], [True])
+    rig.usable()
+    assert (first.given, second.given) == ([[0]], [])
+    rig.through(first)
+    assert (first.given, second.given) == ([[0], [2, 3]], [[4, 5]])
+
+
+def test_a_second_try_at_the_install_is_from_scratch_elsewhere() -> None:
+    """Another target is made blank for it, though the platform stands there already."""
+    rig = night(Rig(2), [INSTALL, UNITS[1]])
+    first, second = rig.lines
+    rig.usable()
+    rig.scheduler.idle(first, left=[0], again=True, spoiled=True)
+    assert second.given == []
+    again(rig, second)
+    assert (installs(second), second.given) == ([True, False], [[0]])
+    rig.through(second)
+    assert second.given == [[0], [2, 3]]
+
+
+def test_the_install_moves_on_when_its_worker_is_out() -> None:
+    """A worker that was kept bare, and is lost, doesn't hold up the night."""
+    rig = night(Rig(2), [INSTALL, UNITS[1]])
+    second = rig.lines[1]
+    rig.usable(second)
+    rig.pool.lose(rig.pool.slots[0], "no line")
+    rig.scheduler.slot_changed(rig.pool.slots[0])
+    again(rig, second)
+    assert (installs(second), second.given) == ([True, False], [[0]])
+
+
+def test_what_stands_on_a_failed_install_is_blocked() -> None:
+    """Nothing is given out any more, and every test is accounted for."""
+    rig = night(Rig(2), [INSTALL, UNITS[1], UNITS[2]])
+    rig.usable()
+    rig.scheduler.mark_test_complete(rig.lines[0], 0)
+    rig.scheduler.block_all(by="platform::install", failure_class="deploy-failure")
+    rig.scheduler.idle(rig.lines[0])
+    assert rig.notes.says == [
+        "blocked by platform::install (deploy-failure): b::install, b::check, c::install, c::check"
+    ]
+    assert rig.scheduler.tests_finished
+    assert rig.lines[1].given == []
+
+
+def test_a_unit_that_wants_a_target_for_itself() -> None:
+    """Its target is made blank before it, unless nobody used that yet, and after it."""
+    rig = night(Rig(1), [UNITS[0], ALONE, UNITS[2]])
+    line = rig.lines[0]
+    rig.usable()
+    rig.through(line)
+    assert line.given == [[0, 1]], "used: it must be made blank first"
+    again(rig, line)
+    assert line.given == [[0, 1], [2, 3]]
+    rig.through(line)
+    assert line.given == [[0, 1], [2, 3]], "and again before the next one"
+    again(rig, line)
+    assert line.given == [[0, 1], [2, 3], [4, 5]]
+    assert rig.pool.slots[0].server is not None
+    assert rig.pool.slots[0].server.epoch == 2
+
+
+def test_a_fresh_target_serves_it_as_it_is() -> None:
+    """Nobody waits for a second blanking of what is blank."""
+    rig = night(Rig(1), [ALONE])
+    rig.usable()
+    assert rig.lines[0].given == [[2, 3]]
+
+
+def test_a_test_of_nobodys_that_kills_its_worker_is_not_tried_again() -> None:
+    """As under any pytest-xdist: it has failed, and what was held beside it goes on."""
+    rig = Rig(1)
+    rig.notes.strangers = {"a::install"}
+    rig.up().usable()
+    assert rig.scheduler.remove_node(rig.lines[0]) == "a::install"
+    rig.lines = [Line(0)]
+    rig.scheduler.add_node(rig.lines[0])
+    rig.scheduler.add_node_collection(rig.lines[0], TESTS)
+    again(rig, rig.lines[0])
+    assert rig.lines[0].given == [[1]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_testlab.planning.forecast import Forecast
-from pytest_testlab.planning.units import PRIOR_S, Estimates, Unit, longest_first, make_units, projected_s
+from pytest_testlab.planning.units import PRIOR_S, Estimates, Unit, Wish, longest_first, make_units, projected_s
 
 TESTS = ["a/testlab.toml::install", "a/testlab.toml::check", "b/testlab.toml::install", "t.py::one", "t.py::two"]
 KINDS = {test: f"apps/{test.rpartition('::')[2]}" for test in TESTS[:3]}
@@ -58,3 +58,27 @@ def test_the_forecast_scales_what_is_left(monkeypatch: pytest.MonkeyPatch) -> No
     assert forecast.remaining_s == pytest.approx(10.0)
     forecast.took("c")
     assert forecast.remaining_s is None
+
+
+def test_units_as_their_tests_wish() -> None:
+    """A test names its unit, whether that wants a target for itself, and whether all others wait for it."""
+    tests = ["a::install", "t.py::one", "t.py::two", "platform::install"]
+    wishes = {
+        "t.py::one": Wish(unit="t.py::one", alone=True),
+        "t.py::two": Wish(unit="t.py::two"),
+        "platform::install": Wish(unit="platform::install", first=True),
+    }
+    units = make_units(tests, dict.fromkeys(tests, "platform/x"), Estimates(by_test={}, by_kind={}), wishes)
+    assert [(unit.key, unit.indices, unit.alone, unit.first) for unit in longest_first(units)] == [
+        ("platform::install", (3,), False, True),
+        ("a", (0,), False, False),
+        ("t.py::one", (1,), True, False),
+        ("t.py::two", (2,), False, False),
+    ]
+
+
+def test_all_wait_for_the_first_unit() -> None:
+    """The projection counts it once, before anything else."""
+    units = [Unit(key=str(n), indices=(n,), estimate_s=10.0, first=n == 0) for n in range(3)]
+    assert projected_s(units, 2) == 20.0
+    assert projected_s(units, 1) == 30.0

@@ -32,6 +32,13 @@ class LabSession:
         (folder / "testlab.toml").write_text(head + body)
         return folder
 
+    def module(self, name: str, text: str) -> Path:
+        """Write a module of test functions."""
+        file = self.pytester.path / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(textwrap.dedent(text))
+        return file
+
     def conftest(self, text: str) -> None:
         """Write the catalog's conftest.py."""
         self.pytester.makeconftest(textwrap.dedent(text))

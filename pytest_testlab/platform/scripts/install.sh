@@ -18,7 +18,7 @@ tl_version=$(tl_nginx -v 2>&1) || tl_fail "$tl_version"
 if tl_nginx_runs; then
     tl_reload "nobody-$$.testlab.internal" unknown
 else
-    tl_said=$(tl_nginx 2>&1 </dev/null) || tl_fail "nginx doesn't start: $(printf '%s' "$tl_said" | tail -n 3)"
+    tl_said=$(tl_nginx 2>&1 </dev/null) || tl_fail "front door: nginx doesn't start: $(printf '%s' "$tl_said" | tail -n 3)"
     tl_in_force "nobody-$$.testlab.internal" unknown
 fi
 printf 'nginx=%s\n' "${tl_version##*/}"

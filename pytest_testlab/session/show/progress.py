@@ -87,11 +87,15 @@ class Progress:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
-        """Count by the lab's own words, and print nothing while tests run: `_line` does."""
+        """Count by the lab's own words, and print nothing while tests run: `_line` does.
+
+        What a test's own code raised is for pytest to show at the end.
+        """
         result = getattr(report, "testlab", None)
         if result is None:
             return None
-        private.not_again_at_the_end(report)
+        if not getattr(report, "testlab_traceback", False):
+            private.not_again_at_the_end(report)
         status = RERUN if result["again"] else result["status"]
         return status, "", status.upper() if self._over else ""
 
