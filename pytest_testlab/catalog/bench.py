@@ -274,6 +274,8 @@ class Bench:
         if not isinstance(named, str):
             raise UsageError(f"an entry is named by its name or a path to its folder, not by {named!r}")
         entry = find_entry(self._config, named, self._folder)
+        if not entry.deploys:
+            raise UsageError(f"{entry.name} is nothing but steps: there is no app in it to deploy")
         beside = UnitState()
         self._state.beside.append(beside)
         try:

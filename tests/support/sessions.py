@@ -35,7 +35,7 @@ class LabSession:
     def module(self, name: str, text: str) -> Path:
         """Write a module of test functions."""
         file = self.pytester.path / name
-        file.parent.mkdir(exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(textwrap.dedent(text))
         return file
 
