@@ -95,7 +95,6 @@ _BY_RULE: dict[str, Callable[[Evidence], str]] = {
     "deploy-failure/foreign-listener": lambda _: "which process holds the port: the section resources lists them",
     "check-failed/assertion": lambda _: "the section traceback; then http and target: what was asked, and what came",
     "indeterminate/test-raised": lambda _: "the section traceback: is it the test's own code, or what it was given?",
-    "timeout/test": lambda _: "the sections traceback and target: what it waited for; raise timeout if it is just slow",
     "infra/network-down": lambda _: "the sections network-probe and dns; the app is not to blame",
     "infra/disk-full": lambda _: "the section resources: what fills the disk",
 }

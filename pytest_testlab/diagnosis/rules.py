@@ -276,14 +276,6 @@ def build_deadline(evidence: Evidence) -> Verdict | None:
     return _verdict(FailureClass.TIMEOUT, "build", say)
 
 
-def test_deadline(evidence: Evidence) -> Verdict | None:
-    """The time of a test that has no app was up."""
-    failure = evidence.failure
-    if not isinstance(failure, DeadlinePassed) or failure.hop != "test" or evidence.has_app:
-        return None
-    return _verdict(FailureClass.TIMEOUT, "test", f"{evidence.stage} was not done after {failure.seconds:g} s")
-
-
 def deadline_up(evidence: Evidence) -> Verdict | None:
     """A deadline passed while the process was up; the hop is where the answer stays away."""
     if not _out_of_time(evidence) or not _up(evidence):
@@ -391,7 +383,7 @@ _ORDER = (
     (FailureClass.APP_CRASH, (process_ended,)),
     (FailureClass.APP_ERROR, (app_answers_5xx, check_got_5xx)),
     (FailureClass.PROXY_502, (wrong_port, front_door_5xx, static_front_door, check_got_502)),
-    (FailureClass.TIMEOUT, (build_deadline, step_deadline, test_deadline, deadline_up)),
+    (FailureClass.TIMEOUT, (build_deadline, step_deadline, deadline_up)),
     (FailureClass.CHECK_FAILED, (wrong_content, step_failed, assertion)),
 )
 

@@ -84,7 +84,7 @@ EXPECTED = {
     "given_up": ("failed", "check-failed", "check-failed: test_door.py:37: it is of no use"),
     "with_a_fixture": ("failed", "check-failed", "check-failed: test_door.py:42: assert 'dirty\\n' == 'clean\\n'"),
     "without_a_fixture": ("failed", "indeterminate", "indeterminate: test_door.py:49 raised OSError: no such thing"),
-    "endless": ("failed", "timeout", "timeout: test_endless was not done after 1 s"),
+    "endless": ("failed", "timeout", "timeout: no end of the test within 1 s"),
     "lost": ("flaky", None, "passed on attempt 2"),
     "beside": ("failed", "build-failure", "build-failure: beta's build command ended with exit code 3: exit 3"),
 }
