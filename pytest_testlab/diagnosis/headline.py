@@ -64,7 +64,9 @@ def _hint(evidence: Evidence, verdict: Verdict) -> str:
 
 
 def _typed(evidence: Evidence) -> str:
-    """Where the transcript of a tutorial or of a demo without an app is."""
+    """Where the transcript of a test without an app is."""
+    if "traceback" in evidence.sections:
+        return "the sections traceback and target"
     return "the section blocks" if "blocks" in evidence.sections else "the section check"
 
 

@@ -42,3 +42,17 @@ def test_the_setup_state_tears_down_to_nothing() -> None:
     from _pytest.runner import SetupState
 
     assert "nextitem" in inspect.signature(SetupState.teardown_exact).parameters
+
+
+def test_a_functions_fixtures_are_finalizers_after_its_own() -> None:
+    """A platform test's fixtures are ended one by one; the first finalizer of an item is its own teardown."""
+    from _pytest.runner import SetupState
+
+    assert "self.stack[col] = ([col.teardown], None)" in inspect.getsource(SetupState.setup)
+
+
+def test_an_xfail_mark_is_known_when_the_test_runs() -> None:
+    """`xfail` is read once its marks were evaluated, before the test is called."""
+    from _pytest import skipping
+
+    assert "item.stash[xfailed_key]" in inspect.getsource(skipping.pytest_runtest_setup)
