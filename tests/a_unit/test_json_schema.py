@@ -12,7 +12,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_testlab.catalog import schema, values
@@ -174,45 +174,9 @@ KEYS: Mapping[str, st.SearchStrategy[Any]] = {
 }
 
 
-def table(keys: Mapping[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
-    """Tables with some of the keys, most of their values of the right kind, and now and then a key too many."""
-    optional = {key: st.one_of(KEYS.get(key, WORDS), KEYS.get(key, WORDS), STRANGE) for key in keys}
-    return st.fixed_dictionaries({}, optional={**optional, "unknown": WORDS})
-
-
-CHECKS = st.one_of(
-    *(table(keys) for keys in schema.CHECKS.values()), table({k: 0 for keys in schema.CHECKS.values() for k in keys})
-)
-DOCUMENTS = st.fixed_dictionaries(
-    {},
-    optional={
-        "run": st.one_of(st.just({"command": "true"}), st.just({"static": "site"}), table(schema.RUN)),
-        "app": st.one_of(table(schema.HEADER), table(schema.HEADER).map(lambda t: {"name": "a", **t})),
-        "demo": table(schema.HEADER).map(lambda t: {**t, "name": "a"}),
-        "build": st.one_of(table(schema.BUILD), STRANGE),
-        "env": st.one_of(st.dictionaries(ENV_KEYS, ENV_VALUES, max_size=3), STRANGE),
-        "steps": st.one_of(st.lists(CHECKS, max_size=3), STRANGE),
-        "checks": st.one_of(st.lists(CHECKS, max_size=3), STRANGE),
-        "unknown": STRANGE,
-    },
-)
-
-
 def valid(document: dict[str, Any]) -> bool:
     """Whether an editor would call it valid; TOML's dates are strings to it."""
     return bool(VALIDATOR.is_valid(json.loads(json.dumps(document, default=str))))
-
-
-@settings(max_examples=40000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(DOCUMENTS)
-def test_reader_and_schema_agree(folder: Path, document: dict[str, Any]) -> None:
-    """What the reader takes is valid to an editor; what only the reader refuses is on the list."""
-    said = faults(folder, document)
-    if not said:
-        assert valid(document)
-    elif valid(document):
-        known = re.compile("|".join(SAID_BY_THE_READER.values()))
-        assert [fault for fault in said if not known.search(fault)] == []
 
 
 def tiny(kind: str, key: str, value: Any) -> dict[str, Any]:
@@ -232,7 +196,7 @@ TABLES = {"app": schema.HEADER, "build": schema.BUILD, "run": schema.RUN, **sche
 PLACES = [(kind, key) for kind, keys in TABLES.items() for key in keys] + [("env", "A")]
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=200, deadline=None, derandomize=True)
 @given(st.sampled_from(PLACES), st.data())
 def test_each_value_is_judged_alike(folder: Path, place: tuple[str, str], data: st.DataObject) -> None:
     """A sound entry with one value exchanged: reader and schema agree on each, but for the list."""
