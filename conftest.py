@@ -7,8 +7,10 @@ import os
 import pytest
 from hypothesis import settings
 
-# Nothing is kept between runs: the folder may belong to another account.
-settings.register_profile("testlab", database=None)
+# Nothing is kept between runs, because the folder may belong to another account; and a suite says the same each time.
+# `--hypothesis-profile explore` looks for what nobody thought of yet.
+settings.register_profile("testlab", database=None, derandomize=True)
+settings.register_profile("explore", database=None, max_examples=2_000)
 settings.load_profile("testlab")
 
 pytest_plugins = ["pytester"]
