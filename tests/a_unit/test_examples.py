@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import sys
 from pathlib import Path
@@ -34,6 +35,9 @@ def test_each_test_has_an_expectation(demo: ModuleType, night: int, tmp_path: Pa
     catalog.require_sound()
     tests = {f"{entry.file.relative_to(work)}::{stage}" for entry in catalog.entries for stage in Stage}
     tests |= {f"{page.file.relative_to(work)}::tutorial" for page in demo.tutorials(work)}
+    for file in work.glob("platform/test_*.py"):
+        functions = (node for node in ast.parse(file.read_text()).body if isinstance(node, ast.FunctionDef))
+        tests |= {f"{file.relative_to(work)}::{function.name}" for function in functions}
     expected = demo.expected_outcomes(EXAMPLES / "catalog" / "expected.toml", night)
     assert set(expected) == tests
     assert {outcome.status for outcome in expected.values()} <= set(Status)
