@@ -5,68 +5,34 @@ The order matters: an outcome counts only once it is on the journal's disk, so p
 
 from __future__ import annotations
 
-import datetime as dt
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 import pluggy
-import pytest
 
+from pytest_testlab.catalog.attempts import Attempt, blocked, outline, skip
+from pytest_testlab.catalog.bundler import Bundler
 from pytest_testlab.catalog.follow import Follow, Follower
 from pytest_testlab.catalog.interrupts import Interrupts
 from pytest_testlab.catalog.items import CatalogItem, Equipment, Failed, Headline, Unit, UnitState
 from pytest_testlab.catalog.secrets import SecretLookup
-from pytest_testlab.catalog.several import Labelled, judged, labelled, named, suspects
-from pytest_testlab.diagnosis.bundle import diagnose
-from pytest_testlab.diagnosis.classify import in_order
 from pytest_testlab.diagnosis.collect import RawSection, collect, prepare
 from pytest_testlab.diagnosis.redact import Redactor
-from pytest_testlab.diagnosis.sections import network_probe
-from pytest_testlab.diagnosis.suspects import suspect_hosts
-from pytest_testlab.errors import (
-    BuildFailed,
-    DeadlinePassed,
-    DeployFailed,
-    InfraError,
-    RequirementMissing,
-    StageFailure,
-    StepFailed,
-    TestlabError,
-)
-from pytest_testlab.model import Bundle, Deployment, FailureClass, Section, Server, Status
+from pytest_testlab.errors import InfraError, RequirementMissing, StageFailure, TestlabError
+from pytest_testlab.model import Bundle, FailureClass, Server, Status
 from pytest_testlab.moments import Moments
 from pytest_testlab.protocols import Platform, Provider, Target
 from pytest_testlab.recording import events
 from pytest_testlab.recording.journal import Journal, JournalFull
 from pytest_testlab.target.observe import Observations
 
-COLLECT_WITHIN_S = 20.0
 LOOK_WITHIN_S = 10.0
 """For the logs of a test that is followed."""
 GROWING = ("build", "deploy", "app")
 """The platform's logs that are worth following."""
-LOGS_OF_WORK = ("build", "blocks")
-"""The sections in which commands of the catalog's authors say why they failed."""
-TRIES = 2
-"""Attempts at a test at most: an infrastructure fault gets one more try, on another target."""
-
-
-@dataclass
-class Attempt:
-    """One attempt at one test, while it runs."""
-
-    item: CatalogItem
-    number: int
-    started_at: dt.datetime
-    observe: Observations = field(default_factory=Observations)
-    clock: float = field(default_factory=time.monotonic)
-    status: Status = Status.PASSED
-    bundle: Bundle | None = None
-    reason: str | None = None
 
 
 class Lab:
@@ -96,7 +62,6 @@ class Lab:
         """Why the target is not to be used again as it is; empty while it is sound."""
         self._provider = provider
         self._platform = platform
-        self._hooks = hooks
         self._journal = journal
         self.full = ""
         """Why the journal can't be written any further."""
@@ -105,7 +70,7 @@ class Lab:
         self.secrets = secrets
         self._moments = moments
         shapes = tuple(shape for shapes in hooks.hook.testlab_redactors() for shape in shapes or ())
-        self._rules = in_order(rule for rules in hooks.hook.testlab_classifiers() for rule in rules or ())
+        self._bundler = Bundler(platform, hooks)
         self._redactor = Redactor(known_secrets, shapes)
         self._target: Target | None = None
         self._server: Server | None = None
@@ -258,7 +223,7 @@ class Lab:
         """A test that didn't run has a bundle too: why it didn't, which is all that there is to keep."""
         attempt.status, attempt.reason = status, reason
         attempt.observe.write("reason", reason + "\n")
-        attempt.bundle = self._bundle(attempt, None, self._with_own_record([], attempt), state)
+        attempt.bundle = self._bundler.of_record(self.target, attempt, state, self._redactor.knowing(state.concealed))
         return skip(reason)
 
     def _interrupted(self, attempt: Attempt, state: UnitState, interrupt: KeyboardInterrupt) -> BaseException:
@@ -296,7 +261,9 @@ class Lab:
         def look() -> tuple[frozenset[str], Callable[[], list[RawSection]]] | None:
             if (deployment := state.deployment) is None:
                 return None
-            logs = [section for section in self._of_platform(deployment) if section.name in GROWING]
+            logs = [
+                section for section in self._bundler.of_platform(self.target, deployment) if section.name in GROWING
+            ]
             names = frozenset(section.name for section in logs if section.absent is None and section.content is None)
             return names, lambda: collect(self.target, logs, deadline_s=LOOK_WITHIN_S)
 
@@ -352,110 +319,14 @@ class Lab:
     # --- the bundle ---------------------------------------------------------------------------------------------------
 
     def _collect(self, attempt: Attempt, state: UnitState, failure: TestlabError | None) -> Bundle:
-        attempt.observe.now = "bundle"
-        raw = collect(self.target, self._sections(labelled(state.deployments)), deadline_s=COLLECT_WITHIN_S)
-        raw = self._with_own_record(raw, attempt)
-        if isinstance(failure, BuildFailed | DeadlinePassed | DeployFailed | StepFailed):
-            raw += self._ask_the_network(raw)
-        return self._bundle(attempt, failure, raw, state)
-
-    def _bundle(
-        self, attempt: Attempt, failure: TestlabError | None, raw: Sequence[RawSection], state: UnitState
-    ) -> Bundle:
-        item, redactor = attempt.item, self._redactor.knowing(state.concealed)
-
-        def about(raw: Sequence[RawSection], deployment: Deployment | None = None) -> Bundle:
-            return diagnose(
-                entry=item.subject.name if deployment is None else deployment.app.name,
-                stage=item.stage,
-                failure=failure,
-                has_app=item.has_app,
-                static=item.static if deployment is None else deployment.app.entry.static is not None,
-                raw=raw,
-                redactor=redactor,
-                rules=self._rules,
-            )
-
-        apps = suspects(state)
-        return about(raw) if failure is None or not apps else judged(raw, apps, about)
-
-    def _ask_the_network(self, raw: Sequence[RawSection]) -> list[RawSection]:
-        """Whether the hosts that a log of work complains of answer: it may suspect, only a probe can confirm."""
-        hosts = [host for section in raw if section.name in LOGS_OF_WORK for host in suspect_hosts(section.text)]
-        return collect(self.target, [network_probe(hosts)], deadline_s=COLLECT_WITHIN_S) if hosts else []
-
-    def _sections(self, apps: Sequence[Labelled]) -> list[Section]:
-        """Those of each app's platform, and those of the target, which plugins give for the first app."""
-        sections = [section for label, app in apps for section in named(self._of_platform(app), label)]
-        first = apps[0][1] if apps else None
-        try:
-            offered = self._hooks.hook.testlab_sections(target=self.target, deployment=first)
-            return sections + [section for more in offered for section in more or ()]
-        except Exception as error:  # noqa: BLE001 - a plugin that is broken must not cost a bundle its other sections
-            why = f"a plugin's testlab_sections failed: {type(error).__name__}: {error}"
-            return [*sections, Section(name="plugins", source="testlab_sections", absent=why)]
-
-    def _of_platform(self, deployment: Deployment) -> list[Section]:
-        try:
-            probe = self._platform.probe(self.target, deployment)
-            return [*self._platform.sections(self.target, deployment), probe]
-        except Exception as error:  # noqa: BLE001 - as above: an outcome without a record would be lost
-            why = f"the platform {self._platform.name} could not say: {type(error).__name__}: {error}"
-            return [Section(name="proxy-probe", source=self._platform.name, absent=why)]
-
-    def _with_own_record(self, raw: Sequence[RawSection], attempt: Attempt) -> list[RawSection]:
-        """Add what the lab itself took down, in place of sections that the target couldn't give any more."""
-        own = {section.name: section for section in collect(self.target, attempt.observe.sections(), deadline_s=1)}
-        had = [own.pop(section.name, section) if section.absent is not None else section for section in raw]
-        names = {section.name for section in had}
-        rest = [section for name, section in own.items() if name not in names]
-        return had + rest if attempt.item.has_app else rest + had  # what speaks for itself comes first
+        return self._bundler.collect(self.target, attempt, state, failure, self._redactor.knowing(state.concealed))
 
     # --- the journal --------------------------------------------------------------------------------------------------
 
     def _record(self, attempt: Attempt) -> None:
-        bundle = attempt.bundle
-        verdict = None if bundle is None else bundle.verdict
-        manifest, blob = events.pack_bundle(() if bundle is None else bundle.sections)
-        server = self.target.server
-        item = attempt.item
-        event = events.finished(
-            test=item.nodeid,
-            attempt=attempt.number,
-            status=attempt.status.value,
-            failure_class=None if verdict is None else verdict.failure_class.value,
-            rule=None if verdict is None else verdict.rule,
-            headline=[] if bundle is None else list(bundle.headline),
-            reason=attempt.reason,
-            duration_ms=round((time.monotonic() - attempt.clock) * 1000),
-            phases=attempt.observe.phases,
-            slot=self.slot,
-            target=server.name,
-            image=server.image or "",
-            started_at=attempt.started_at,
-            retry_of=attempt.number - 1 or None,
-            redacted=0 if bundle is None else bundle.redacted,
-            manifest=manifest,
-        )
+        event, blob = attempt.finished(self.slot, self.target.server)
         self._journal.append(event, blob)
-        item.result = outline(event)
-
-
-def skip(reason: str) -> BaseException:
-    """What makes pytest skip a test, shown at the test's own place."""
-    return pytest.skip.Exception(reason, _use_item_location=True)
-
-
-def blocked(by: str, failure_class: str) -> str:
-    """Why a test that stands on another one can't run."""
-    return f"blocked: {by} failed ({failure_class})"
-
-
-def outline(event: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a `finished` event goes to pytest with its report; `again`: the test will be tried once more."""
-    keys = ("test", "status", "failure_class", "headline", "reason", "slot", "target", "phases")
-    again = event["status"] == Status.ERROR and event["attempt"] < TRIES
-    return {"again": again, **{key: event.get(key) for key in keys}}
+        attempt.item.result = outline(event)
 
 
 def _cannot_run(item: CatalogItem, state: UnitState) -> tuple[Status, str] | None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from pytest_testlab.catalog.lab import TRIES
+from pytest_testlab.catalog.attempts import TRIES
 from pytest_testlab.distribution import private
 from pytest_testlab.distribution.wire import server_to_wire
 from pytest_testlab.planning.units import Unit

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from pytest_testlab.catalog.attempts import blocked, outline
 from pytest_testlab.catalog.follow import followed
 from pytest_testlab.catalog.install import NODE_ID
 from pytest_testlab.catalog.items import RERUN
-from pytest_testlab.catalog.lab import blocked, outline
 from pytest_testlab.distribution import private
 from pytest_testlab.distribution.scheduler import PullScheduler
 from pytest_testlab.distribution.watchdog import Watchdog

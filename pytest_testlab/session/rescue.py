@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from pytest_testlab.catalog.attempts import outline
+from pytest_testlab.catalog.bundler import COLLECT_WITHIN_S
 from pytest_testlab.catalog.items import RERUN
-from pytest_testlab.catalog.lab import COLLECT_WITHIN_S, outline
 from pytest_testlab.diagnosis.bundle import diagnose
 from pytest_testlab.diagnosis.collect import LOST, RawSection, collect
 from pytest_testlab.diagnosis.redact import Redactor

@@ -39,7 +39,7 @@ def waiting(mark: str) -> str:
     """
     read = f"timeout {WAIT_S} sh -c 'IFS= read -r s && echo \"$s\"'"
     run = f'exec timeout -k {TERM_GRACE_S} "$s" sh -c \'eval "$(cat)"\''
-    script = f"s=$({read}) || exit; cd 2>/dev/null || cd /; echo; {run}"
+    script = f'h=$PWD; s=$({read}) || exit; cd -- "$h" 2>/dev/null || cd /; echo; {run}'
     return f"exec env {MARK}={mark} sh -c {shlex.quote(script)}"
 
 

@@ -15,7 +15,7 @@ from pytest_testlab.catalog.checks import ask_as_a_stranger, run_checks, wait_re
 from pytest_testlab.errors import CheckFailed, DeadlinePassed, DeployFailed, NotReady
 from pytest_testlab.model import CommandCheck, HttpCheck, Ready, ScriptCheck
 
-WITHIN_S = 0.3
+WITHIN_S = 1.0
 
 
 @pytest.fixture

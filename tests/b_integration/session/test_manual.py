@@ -36,7 +36,7 @@ def test_the_nightly_by_hand(lab: LabSession) -> None:
     night = lab.latest()
     assert (night.mode, night.trigger, night.actor) == ("nightly", f"manual:{actor()}", actor())
     assert (night.provider, night.budget_s) == ("memory", 3600)
-    assert lab.statuses() == {"one::install": "passed", "one::check": "passed"}
+    assert lab.statuses() == {"platform::install": "passed", "one::install": "passed", "one::check": "passed"}
 
 
 @pytest.mark.parametrize(
