@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
-import os
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
+from pathlib import Path
 from typing import Any
 
 from flask import Flask
@@ -21,12 +21,12 @@ from pytest_testlab.labfile.find import find_lab_file
 from pytest_testlab.labfile.format import LabFile
 from pytest_testlab.options import Settings, resolve
 from pytest_testlab.store.embedded import StoreHandle, open_store
+from pytest_testlab.store.home import home_path
+from pytest_testlab.store.served import noted, served_on
 from testlab_server.app import MOST_BODY_BYTES, create_app, login_links
 from testlab_server.config import ServerConfig, checked_url, is_loopback
 from testlab_server.scheduler.beside import playing
 
-NOTE = "address"
-"""The file below the server's folder that says which process serves, and where; runs name their pages by it."""
 THREADS = 8
 MAX_REQUEST_HEADER_BYTES = 16_384
 MOST_CONNECTIONS = 500
@@ -51,10 +51,10 @@ def serve_until_interrupted(flags: Mapping[str, Any], *, db: str | None, config:
     }
     host, port, public = given["host"], given["port"], checked_url(given["url"]) if given["url"] else None
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with listen(host, port) as listening, open_store(settings) as store:
+    with listen(host, port, home_path(settings)) as listening, open_store(settings) as store:
         served = ServerConfig(home=store.home, host=host, port=listening.getsockname()[1], url=public)
         app = create_app(store.engine, served)
-        with suppress(KeyboardInterrupt), _nights(lab, store, settings), telling_where(served):
+        with suppress(KeyboardInterrupt), _nights(lab, store, settings), noted(store.home, served.port, served.origin):
             announce(app, served)
             _offer_links(app)
             run(app, listening)
@@ -68,23 +68,8 @@ def _nights(lab: LabFile | None, store: StoreHandle, settings: Settings) -> Abst
     return playing(lab, store, settings) if lab.schedules else nullcontext()
 
 
-@contextmanager
-def telling_where(config: ServerConfig) -> Iterator[None]:
-    """Leave a note in the home of who serves it and where, for whoever wants to name a page; the last one counts."""
-    note, mine = config.folder / NOTE, f"{os.getpid()} {config.origin}\n"
-    aside = note.with_name(f".{NOTE}-{os.getpid()}")
-    aside.write_text(mine, encoding="utf-8")
-    aside.replace(note)
-    try:
-        yield
-    finally:
-        with suppress(OSError):
-            if note.read_text(encoding="utf-8") == mine:
-                note.unlink()
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens; raises `UsageError` that suggests another port when this one is taken."""
+def listen(host: str, port: int, home: Path) -> socket.socket:
+    """A socket that listens; raises `UsageError` when the port is taken, and says so if it is by this lab's server."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -98,7 +83,7 @@ def listen(host: str, port: int) -> socket.socket:
         listening.listen(128)
     except OSError as error:
         listening.close()
-        raise UsageError(_cannot_bind(error, host, port)) from None
+        raise UsageError(_cannot_bind(error, host, port, home)) from None
     return listening
 
 
@@ -150,7 +135,10 @@ def _links_on_enter(app: Flask) -> None:
             print(f"    {login_links(app).make()}", flush=True)  # noqa: T201 - the command's own output
 
 
-def _cannot_bind(error: OSError, host: str, port: int) -> str:
+def _cannot_bind(error: OSError, host: str, port: int, home: Path) -> str:
     if error.errno == errno.EADDRINUSE:
+        ours = served_on(home, port)
+        if ours is not None:
+            return f"this lab is served already, at {ours}; serve it twice with: testlab serve --port {port + 1}"
         return f"port {port} of {host} is taken; choose another: testlab serve --port {port + 1}"
     return f"can't listen on {host}, port {port}: {error.strerror or error}"

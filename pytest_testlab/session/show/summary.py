@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import psutil
 import sqlalchemy as sa
 
 from pytest_testlab.session.show.style import STATUS, WORDS, Style, columns, fit, human, pad
 from pytest_testlab.store.reads import diff
+from pytest_testlab.store.served import served_at
 from pytest_testlab.store.views import DiffItem, DiffView
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ SHOWN = 12
 """Tests of one list."""
 NAMES = (24, 44)
 """Columns of a test's name, at least and at most."""
-ADDRESS = "address"
-"""The file below the lab's home, in `server/`, in which a server that runs says who and where it is."""
 
 
 @dataclass(frozen=True)
@@ -193,10 +191,6 @@ def _shortest(run: Run, test: str) -> str:
 
 
 def page_of(home: Path, run: str) -> str | None:
-    """The address of a run's page, where a server of this home runs; it says so in a file, with its process."""
-    try:
-        pid, origin = (home / "server" / ADDRESS).read_text(encoding="utf-8").split()
-        alive = psutil.pid_exists(int(pid))
-    except (OSError, ValueError):
-        return None
-    return f"{origin}/runs/{run}" if alive else None
+    """The address of a run's page, where a server of this home runs."""
+    origin = served_at(home)
+    return f"{origin}/runs/{run}" if origin else None

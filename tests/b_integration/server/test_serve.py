@@ -108,3 +108,26 @@ def test_a_run_names_its_page(lab: Lab) -> None:
         served.process.send_signal(signal.SIGTERM)
         assert served.process.wait(10) == 0
     assert page_of(lab.store.home, "some-run") is None
+
+
+def test_each_server_has_a_note_of_its_own(lab: Lab) -> None:
+    """The one that started last names the pages; once it has ended, the other one does again."""
+    with serving(lab) as first:
+        with serving(lab) as second:
+            assert page_of(lab.store.home, "some-run") == f"{second.origin}/runs/some-run"
+            second.process.send_signal(signal.SIGTERM)
+            assert second.process.wait(10) == 0
+        assert page_of(lab.store.home, "some-run") == f"{first.origin}/runs/some-run"
+
+
+def test_a_lab_that_is_served_already(lab: Lab) -> None:
+    """On the port of its own server the error says where the lab is, rather than that the port is taken."""
+    with serving(lab) as served:
+        port = served.origin.rpartition(":")[2]
+        ended = subprocess.run(
+            [*PROGRAM, "--port", port], env=environ(lab), capture_output=True, text=True, timeout=30, check=False
+        )
+        assert page_of(lab.store.home, "some-run") == f"{served.origin}/runs/some-run"
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"testlab: this lab is served already, at {served.origin}; "), ended.stderr
+    assert ended.stderr.count("\n") == 1
