@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import zoneinfo
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -84,6 +85,11 @@ def read_lab_file(file: Path) -> LabFile:
     if reader.faults:
         raise CatalogError(problems(file, text, reader.faults))
     return found
+
+
+def is_there(path: str, folder: Path) -> bool:
+    """Whether a catalog of a schedule is there; of one with `::` the file."""
+    return os.path.exists(folder / path.partition("::")[0])  # noqa: PTH110  False also where nobody may look
 
 
 # --- readers ---------------------------------------------------------------------------------------------------------
@@ -207,6 +213,9 @@ class LabReader(TableReader):
                 self._fault(at, f"{need} is missing")
         own = self._table(at, {key: value for key, value in given.items() if key not in SESSION}, OWN)
         options = self._table(at, {key: value for key, value in given.items() if key in SESSION}, SESSION)
+        for number, path in enumerate(own.get("catalog", ())):
+            if not is_there(path, self._file.parent):
+                self._fault((*at, "catalog", number), f"{values.shown(path)} isn't there, seen from the file's folder")
         return Schedule(name=name, options=options, **own) if len(self.faults) == before else None
 
     def _unknown(self, key: str, schema: Schema, _of: str) -> str:

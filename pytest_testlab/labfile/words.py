@@ -18,7 +18,7 @@ OWN: Words = {
         "when a night is due; names (`MON`, `JAN`), lists, ranges and steps as in Debian's cron, Sunday is 0 or 7",
     ),
     "time-zone": ('an IANA name, e.g. `"Europe/Berlin"`, or `"UTC"`', "required", "whose clocks `cron` means"),
-    "catalog": ("1 to 100 paths, below the file's folder or absolute", "required", "what is run"),
+    "catalog": ("1 to 100 paths, below the file's folder or absolute", "required", "what is run; each has to be there"),
     "arguments": ("up to 100 strings", "`[]`", 'pytest\'s own arguments, e.g. `["-k", "not slow"]`'),
     "overlap": (
         '`"refuse"` or `"wait"`',

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from pytest_testlab.errors import TestlabError
-from pytest_testlab.labfile.format import LabFile
+from pytest_testlab.labfile.format import LabFile, is_there
 from pytest_testlab.model import new_run_id
 from pytest_testlab.options import Settings, parse_duration
 from pytest_testlab.store.embedded import StoreHandle
@@ -174,6 +174,11 @@ class Scheduler:
 
         Returns the night, as far as it was begun.
         """
+        schedule = self._schedules[night.schedule]
+        gone = [path for path in schedule.catalog if not is_there(path, self._lab.folder)]
+        if gone:
+            self._put_off(night, "failed", f"the catalog {gone[0]} isn't there")
+            return None
         folder = NightFolder(self._store.home, night.schedule, night.due_at)
         run = new_run_id(self._now())
         try:
@@ -188,7 +193,7 @@ class Scheduler:
             night = replace(night, state="starting", run=run)
             try:
                 pid = start(
-                    self._schedules[night.schedule],
+                    schedule,
                     self._lab.folder,
                     folder,
                     lock,

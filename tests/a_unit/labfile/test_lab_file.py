@@ -19,6 +19,8 @@ SMALL = '[schedule]\ncron = "30 2 * * *"\ntime-zone = "Europe/Berlin"\ncatalog =
 
 
 def written(folder: Path, text: str) -> Path:
+    for catalog in ("apps", "catalog", "shop"):
+        (folder / catalog).mkdir(exist_ok=True)
     file = folder / "lab.toml"
     file.write_text(text)
     return file
@@ -71,6 +73,17 @@ def test_everything_wrong_is_told_at_once(tmp_path: Path) -> None:
         'did you mean "schedule"?',
     ):
         assert word in said
+
+
+def test_a_catalog_that_is_not_there_is_told_beforehand(tmp_path: Path) -> None:
+    """With its line; of a path with `::` the file has to be there, and absolute paths are taken as they are."""
+    (tmp_path / "apps").mkdir()
+    (tmp_path / "apps" / "testlab.toml").touch()
+    catalog = f'["apps", "apps/testlab.toml::check", "{tmp_path}/apps", "nope",\n"apps/no.toml::check"]'
+    assert refused(tmp_path, SMALL.replace('["apps"]', catalog)) == [
+        "lab.toml:4: schedule.catalog[4]: \"nope\" isn't there, seen from the file's folder",
+        "lab.toml:5: schedule.catalog[5]: \"apps/no.toml::check\" isn't there, seen from the file's folder",
+    ]
 
 
 def test_several_schedules_have_names(tmp_path: Path) -> None:

@@ -145,16 +145,27 @@ def test_nights_that_overlap(lab: ScheduledLab, overlap: str, meanwhile: str, at
 
 
 def test_a_night_that_cannot_start_says_so(lab: ScheduledLab) -> None:
-    """A catalog that isn't there is a usage error of pytest's: failed, with the exit code and where its log is."""
-    schedules = lab.schedules(nightly="")
-    (lab.folder / "apps").rename(lab.folder / "elsewhere")
+    """What pytest doesn't take is a usage error: failed, with the exit code and where its log is."""
+    schedules = lab.schedules(nightly='arguments = ["--no-such-flag"]')
     lab.due(schedules)
     scheduler = lab.scheduler(schedules)
     lab.until(lambda: lab.states() == {"nightly": "failed"}, scheduler)
     (night,) = lab.nights()
     assert night.exit_code == 4
     assert night.reason.startswith("exit code 4: a mistake in what it was started with; see ")
-    assert "file or directory not found" in lab.log(night).read_text()
+    assert "unrecognized arguments: --no-such-flag" in lab.log(night).read_text()
+
+
+def test_a_night_whose_catalog_is_gone_is_not_started(lab: ScheduledLab) -> None:
+    """It was there when lab.toml was read: the night fails, its reason names the catalog, and no session begins."""
+    schedules = lab.schedules(nightly="")
+    (lab.folder / "apps").rename(lab.folder / "elsewhere")
+    lab.due(schedules)
+    scheduler = lab.scheduler(schedules)
+    lab.until(lambda: lab.states() == {"nightly": "failed"}, scheduler)
+    (night,) = lab.nights()
+    assert (night.reason, night.run, night.exit_code) == ("the catalog apps isn't there", None, None)
+    assert lab.runs() == []
 
 
 def test_killed_between_the_claim_and_the_start(lab: ScheduledLab) -> None:

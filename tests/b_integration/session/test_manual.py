@@ -53,6 +53,7 @@ def test_the_nightly_by_hand(lab: LabSession) -> None:
 )
 def test_mistakes_are_one_line(lab: LabSession, arguments: tuple[str, ...], say: str) -> None:
     """Exit 2, and nothing was run."""
+    (lab.pytester.path / "one").mkdir()
     (lab.pytester.path / "lab.toml").write_text(NIGHTLY)
     done = run(lab, *arguments)
     assert (done.returncode, done.stdout) == (2, "")
