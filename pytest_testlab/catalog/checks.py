@@ -86,7 +86,8 @@ class _Runner:
                     self._script_runner().run(step, check, within_s)
         except CheckFailed as failure:
             failure.kind = kind
-            self._observe.write("check", f"{failure}\n")
+            # what was expected stands below what was got
+            self._observe.write("http" if isinstance(check, HttpCheck) else "check", f"{failure}\n")
             raise
 
     def _command(self, step: int, check: CommandCheck, within_s: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 
 from pytest_testlab.diagnosis.facts import fact_lines, front_door_good, inside_good, process
@@ -32,7 +33,7 @@ def classify(evidence: Evidence, rules: Iterable[Rule]) -> Verdict:
             broken.append(f"the rule {rule.name} raised {type(error).__name__}: {error}")
             continue
         if verdict is not None:
-            return verdict
+            return dataclasses.replace(verdict, lines=(*verdict.lines, *broken[:1]))
     return indeterminate(evidence, broken)
 
 

@@ -34,6 +34,7 @@ def headline(evidence: Evidence, verdict: Verdict, mask: Callable[[str], str] = 
     room = MAX_LINES - len(head) - len(lines) - len(hint) - len(gaps)
     most = 0 if verdict.rule in _OF_STEPS else min(5, max(2, room - min(len(facts), 3)))
     logs = telling_lines(evidence.sections, verdict.failure_class, most=most)
+    logs = [line for line in logs if plain(failure) not in line]  # the transcripts hold it too
     lines += facts[: max(0, room - len(logs))]
     body = logs + lines if verdict.failure_class in _TOLD_BY_LOGS else lines + logs
     return tuple(_shown(line, mask) for line in (head + body)[: MAX_LINES - len(hint) - len(gaps)] + gaps + hint)

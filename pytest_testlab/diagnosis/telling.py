@@ -100,5 +100,8 @@ def _ends_traceback(lines: list[str], number: int) -> bool:
 
 
 def _last(lines: list[str], count: int) -> Iterator[str]:
-    shown = [plain(line) for line in lines[-50:]]
-    yield from [line for line in shown if line][-count:]
+    """The last lines that differ by more than numbers; indented ones (an answer's body, a frame) only where all are."""
+    said = [line for line in lines[-50:] if line.strip()]
+    shown = [plain(line) for line in said if not line.startswith("  ")] or [plain(line) for line in said]
+    alike = {_MASK.sub("#", line): line for line in shown if line}
+    yield from list(alike.values())[-count:]

@@ -295,13 +295,15 @@ def test_two_causes_at_once_give_the_earlier(one: FailureClass, other: FailureCl
 
 
 def test_a_rule_that_raises_costs_no_verdict() -> None:
-    """A plugin's broken rule is passed over, and named where nothing else fits."""
+    """A plugin's broken rule is passed over, and named below whatever verdict comes of the others."""
 
     def broken(_: Evidence) -> Verdict | None:
         raise RuntimeError("oh")
 
     rule = Rule(name="theirs", failure_class=FailureClass.INFRA, decide=broken)
-    assert classify(evidence(BUILD), [rule, *BUILT_IN_RULES]).rule == "build-failure/command-failed"
+    verdict = classify(evidence(BUILD), [rule, *BUILT_IN_RULES])
+    assert verdict.rule == "build-failure/command-failed"
+    assert verdict.lines[-1] == "the rule theirs raised RuntimeError: oh"
     assert classify(evidence(SCRIPT), [rule]).lines == ("the rule theirs raised RuntimeError: oh",)
 
 

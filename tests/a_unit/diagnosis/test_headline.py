@@ -24,6 +24,10 @@ inside address=127.0.0.1:5003 declared=yes error=refused
 inside address=127.0.0.1:5000 declared=no status=200 seconds=0.012
 front-door address=127.0.0.1:8080 status=502 seconds=0.004
 """
+HEALTHY = b"""process state=running pid=812 starts=1
+inside address=127.0.0.1:5003 declared=yes status=200 seconds=0.012
+front-door address=127.0.0.1:8080 status=200 seconds=0.014
+"""
 NGINX = b"""02:31:02 [error] 71#71: *1 connect() failed (111: Connection refused) while connecting to upstream
 02:31:03 [error] 71#71: *9 connect() failed (111: Connection refused) while connecting to upstream
 """
@@ -101,6 +105,17 @@ def test_a_silent_crash_shows_its_last_lines() -> None:
     app = section("app", b"hello\nlistening on 5003\nbye\n\n")
     bundle = made(NotReady("/", 60, 502, "status 502"), section("proxy-probe", CRASH), app)
     assert [line for line in bundle.headline if line.startswith("app: ")] == ["app: listening on 5003", "app: bye"]
+
+
+def test_a_wrong_answer_shows_its_requests_and_says_it_once() -> None:
+    """Repeated requests stand for one, the answer's body is no evidence of its own, and the cause isn't said twice."""
+    failure = CheckFailed(1, "sum", "JSON with a = 1", "2")
+    http = b"GET / \xe2\x86\x92 200 in 0.01 s\n  | {}\nGET /a \xe2\x86\x92 200 in 0.01 s\n  | {'a': 2}\n"
+    again = b"GET /a \xe2\x86\x92 200 in 0.02 s\n"
+    bundle = made(failure, section("proxy-probe", HEALTHY), section("http", http + again + f"{failure}\n".encode()))
+    assert bundle.headline[0] == f"check-failed: {failure}"
+    shown = [line for line in bundle.headline if line.startswith("http: ")]
+    assert shown == ["http: GET /a \u2192 200 in 0.02 s"]
 
 
 def test_absent_evidence_is_said() -> None:
