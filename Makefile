@@ -37,7 +37,7 @@ lint: $(STAMP)
 	$(BIN)/lint-imports
 
 unit: $(STAMP)
-	$(BIN)/python -m pytest tests/a_unit
+	$(BIN)/python -m pytest tests/a_unit -n 2
 
 integration: tools $(STAMP)
 	$(BIN)/python -m pytest tests/b_integration -n 2 --dist loadfile

@@ -13,6 +13,7 @@ verbosity     a terminal                   a pipe, a file, CI
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
@@ -68,6 +69,7 @@ class Progress:
         self._urgent: deque[str] = deque()
         """Lines that a signal handler leaves for the ticker, because it may not wait for a lock."""
         self._told_of: set[tuple[int, str]] = set()
+        self._telling = threading.Lock()
         self._log_at = time.monotonic() + PROGRESS_EVERY_S
         if self._reporter is not None:
             private.only_our_lines(self._reporter)
@@ -121,6 +123,8 @@ class Progress:
         result = getattr(report, "testlab", None)
         if result is not None and self._reporter is not None:
             if self._is_worth_a_line(result):
+                if self._screen is not None:
+                    self._tell_of_targets(self._screen)  # before what was done on them, not up to a tick after
                 self._line(result, report.duration)
                 self._reporter.flush()
             self.say_store()
@@ -194,9 +198,10 @@ class Progress:
                 )
 
     def _tell_once(self, screen: Screen, slot: int, what: str, line: str) -> None:
-        if (slot, what) not in self._told_of:
-            self._told_of.add((slot, what))
-            screen.say([self._style.plain(line)])
+        with self._telling:
+            if (slot, what) not in self._told_of:
+                self._told_of.add((slot, what))
+                screen.say([self._style.plain(line)])
 
     # --- what others have to say --------------------------------------------------------------------------------------
 
