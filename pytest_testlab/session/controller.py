@@ -26,6 +26,8 @@ EXIT_NOT_BLANK = 6
 READY_WITHIN_S = 900.0
 STOPPING = b"\ntestlab: stopping: what runs gets its bundle, and servers are given back; once more stops at once\n"
 STOPPED = b"\ntestlab: stopped at once; `testlab recover` brings in what was recorded, and so does the next start\n"
+MOST_SAID = 400
+"""Characters of why nothing was run."""
 BAD = ("failed", "error", "blocked", "not_run")
 
 
@@ -43,6 +45,8 @@ class Controller(abc.ABC):
         self.opened: Run | None = None
         self.finished = False
         self.errors: list[str] = []
+        self.broken = ""
+        """What is wrong with the catalog first."""
         self.interrupts = Interrupts(on_first=self._say_stopping, on_again=self._stop_at_once)
 
     @pytest.hookimpl(tryfirst=True)
@@ -69,6 +73,11 @@ class Controller(abc.ABC):
         own = [getattr(self.settings, option.name) for option in OPTIONS if option.secret]
         return frozenset(filter(None, (*self.secrets.values(), *own, password_of(self.settings.db))))
 
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Remember that the catalog is broken: nothing runs then, unless the user insists."""
+        if report.failed:
+            self.broken = self.broken or _first_error(report)
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Count what came of a test."""
         result: Mapping[str, Any] | None = getattr(report, "testlab", None)
@@ -87,7 +96,17 @@ class Controller(abc.ABC):
 
     def _finish(self, state: str, code: int) -> None:
         self.finished = True
+        if not self.run.tests:
+            why = " ".join(self._why_nothing_ran(code).split())
+            self.run.say = self.run.mask(why)[:MOST_SAID] if why else self.run.say
         self.errors += self.run.finish(code, state)
+
+    def _why_nothing_ran(self, code: int) -> str:
+        """What ended the session before it had a plan; pytest is still raising a mistake of the user's by then."""
+        error = sys.exception()
+        if isinstance(error, pytest.UsageError):
+            return str(error)
+        return self.broken or ("no test was selected" if code == pytest.ExitCode.NO_TESTS_COLLECTED else "")
 
     def _outcome(self, exitstatus: int, *, broke_off: bool) -> tuple[str, int]:
         """(state of the run, exit code). A run that broke off is no night to hold others against."""
@@ -155,3 +174,10 @@ class Controller(abc.ABC):
                 opened.release()
             except TestlabError as error:
                 sys.stderr.write(f"testlab: {error}\n")
+
+
+def _first_error(report: pytest.CollectReport) -> str:
+    """Where a catalog is broken, and the line that says how: of a traceback the one that pytest marks as the error."""
+    lines = [line for line in report.longreprtext.splitlines() if line.strip()] or ["it can't be collected"]
+    line = next((line[1:] for line in lines if line.startswith("E ")), lines[0]).strip()
+    return line if report.nodeid in line else f"{report.nodeid}: {line}"

@@ -41,7 +41,6 @@ class Distributed(Controller):
     asked: Any = None
     """The worker that was asked what its tests are."""
     _digest = ""
-    broken_catalog = False
 
     def __init__(self, config: pytest.Config, settings: Settings, secrets: Mapping[str, str]) -> None:
         super().__init__(config, settings, secrets)
@@ -98,13 +97,9 @@ class Distributed(Controller):
         threading.Thread(target=self._tick, name="testlab-clock", daemon=True).start()
         return self.scheduler
 
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Remember that the catalog is broken: nothing runs then, unless the user insists."""
-        self.broken_catalog = self.broken_catalog or report.failed
-
     def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
         """Ask the first worker that has collected what its tests are; stop if the catalog is broken."""
-        if self.broken_catalog and not self.config.option.continue_on_collection_errors:
+        if self.broken and not self.config.option.continue_on_collection_errors:
             private.stop(self.config, "errors during collection")
         elif self.asked is None:
             self.asked = node

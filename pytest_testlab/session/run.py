@@ -70,7 +70,7 @@ class Run:
         self.aborted: str | None = None
         """Why the run could not go on: no proven blank target."""
         self.say = ""
-        """Why something was left out, for the summary."""
+        """Why something was left out, or no test was run at all."""
         self.phases: dict[str, float] = {}
         self.slot_changed: Callable[[Slot], None] = lambda slot: None
         self.provenance = provenance(settings, root=root, provider=settings.provider, platform=self.platform_name)
@@ -89,6 +89,8 @@ class Run:
             self.store.close()
             raise
         shapes = (shape for shapes in hooks.hook.testlab_redactors() for shape in shapes or ())
+        self.mask = Redactor(known_secrets, shapes).redact_text
+        """Takes secrets out of what others say, before it is written down."""
         self.pool = Pool(
             self.provider,
             run=self.id,
@@ -97,7 +99,7 @@ class Run:
             changed=self._slot_changed,
             said=self._provider_said,
             now=self.moments.now,
-            mask=Redactor(known_secrets, shapes).redact_text,
+            mask=self.mask,
             trigger=self.provenance.trigger,
         )
         self.phases["start"] = self.elapsed

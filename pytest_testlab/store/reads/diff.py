@@ -26,8 +26,11 @@ OWN_LISTS = {
 
 
 def diff(connection: sa.Connection, run: str | None = None) -> DiffView | None:
-    """The diff of a run, or of the latest; None when the store doesn't know it, or has no run yet."""
-    row = run_row(connection, run or LATEST)
+    """The diff of a run, or of the latest that planned tests; None when the store doesn't know it, or has no run yet.
+
+    A run that ended before it knew its tests changed nothing, and is nothing to compare with.
+    """
+    row = run_row(connection, (_latest(connection) if run in (None, LATEST) else run) or LATEST)
     view = get_run(connection, row.run) if row is not None else None
     if row is None or view is None:
         return None
@@ -119,9 +122,16 @@ _DIFF = sa.text("""
 """)
 
 
+def _latest(connection: sa.Connection) -> str | None:
+    found = connection.scalar(sa.text("SELECT name FROM run WHERE planned > 0 ORDER BY id DESC LIMIT 1"))
+    return None if found is None else str(found)
+
+
 def _previous(connection: sa.Connection, row: sa.Row[Any]) -> str | None:
-    """The run before it in its lane."""
-    statement = sa.text("SELECT name FROM run WHERE lane_id = :lane AND id < :run ORDER BY id DESC LIMIT 1")
+    """The run before it in its lane that planned tests."""
+    statement = sa.text("""
+        SELECT name FROM run WHERE lane_id = :lane AND id < :run AND planned > 0 ORDER BY id DESC LIMIT 1
+    """)
     found = connection.scalar(statement, {"lane": row.lane_id, "run": row.id})
     return None if found is None else str(found)
 

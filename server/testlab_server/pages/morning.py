@@ -35,6 +35,10 @@ def show() -> str | Response:
         if changes is None:
             return render_template("morning_empty.html", lane=lane if recent else None, nights=scheduled)
     view = present.morning(
-        changes, running=present.running_run(of_lane), lanes=present.lanes_of(recent), nights=scheduled
+        changes,
+        running=present.running_run(of_lane),
+        lanes=present.lanes_of(recent),
+        nights=scheduled,
+        empty=present.empty_run(of_lane),
     )
     return unchanged(view) or render_template("morning.html", morning=view, lane=lane)

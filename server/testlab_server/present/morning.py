@@ -36,6 +36,8 @@ class Morning:
     groups: tuple[Group, ...]
     first_night: bool
     running: RunView | None
+    empty: RunView | None
+    """A newer run that ended before any test ran."""
     lanes: tuple[str, ...]
     nights: Nights | None
 
@@ -46,8 +48,18 @@ class Morning:
 
 
 def chosen_run(runs: Sequence[RunView]) -> RunView | None:
-    """The run that the page is about, of a lane's runs, newest first: the last that ended, else the one that runs."""
-    return next((run for run in runs if run.state in ENDED), runs[0] if runs else None)
+    """The run that the page is about, of a lane's runs, newest first: the last that ended, else the one that runs.
+
+    One that ended before it knew its tests is for where there is no other.
+    """
+    ended = next((run for run in runs if run.state in ENDED and run.planned), None)
+    return ended or running_run(runs) or (runs[0] if runs else None)
+
+
+def empty_run(runs: Sequence[RunView]) -> RunView | None:
+    """The last run that ended, if it did before it knew its tests."""
+    last = next((run for run in runs if run.state in ENDED), None)
+    return last if last and not last.planned else None
 
 
 def running_run(runs: Sequence[RunView]) -> RunView | None:
@@ -56,8 +68,9 @@ def running_run(runs: Sequence[RunView]) -> RunView | None:
 
 
 def default_lane(runs: Sequence[RunView]) -> str | None:
-    """The lane of the newest nightly run, else of the newest run; None where there is none."""
-    nightly = next((run for run in runs if run.mode == "nightly"), None)
+    """The lane of the newest nightly run that had tests, else of the newest run; None where there is none."""
+    nightly = next((run for run in runs if run.mode == "nightly" and run.planned), None)
+    nightly = nightly or next((run for run in runs if run.mode == "nightly"), None)
     chosen = nightly or (runs[0] if runs else None)
     return chosen.lane if chosen else None
 
@@ -68,7 +81,12 @@ def lanes_of(runs: Sequence[RunView]) -> tuple[str, ...]:
 
 
 def morning(
-    diff: DiffView, *, running: RunView | None, lanes: tuple[str, ...], nights: Nights | None = None
+    diff: DiffView,
+    *,
+    running: RunView | None,
+    lanes: tuple[str, ...],
+    nights: Nights | None = None,
+    empty: RunView | None = None,
 ) -> Morning:
     """Newly failing first, then in the order in which a reader has something to do about them."""
     groups = tuple(group for group in _groups(diff) if group.items)
@@ -80,6 +98,7 @@ def morning(
         groups=groups,
         first_night=diff.previous is None,
         running=running if running and running.run != diff.run.run else None,
+        empty=empty if empty and empty.run != diff.run.run else None,
         lanes=lanes,
         nights=nights,
     )

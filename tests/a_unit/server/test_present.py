@@ -172,6 +172,18 @@ def test_the_page_is_about_the_last_run_that_ended() -> None:
     assert morning.chosen_run([]) is None
 
 
+def test_a_run_without_tests_hides_no_night() -> None:
+    """It is noted, in its own lane and for as long as it is the last; the page is about it where there is no other."""
+    empty, going, ended = run(run="c", planned=0, state="aborted"), run(run="b", state="running"), run(run="a")
+    assert morning.chosen_run([empty, ended]) == ended
+    assert morning.chosen_run([empty, going]) == going
+    assert morning.chosen_run([empty]) == empty
+    assert morning.empty_run([empty, ended]) == empty
+    assert morning.empty_run([ended, empty]) is None
+    assert morning.default_lane([run(planned=0, lane="nightly/typo"), run(lane="nightly/x")]) == "nightly/x"
+    assert morning.default_lane([run(planned=0, lane="nightly/x"), run(mode="cli")]) == "nightly/x"
+
+
 def test_the_nightly_lane_is_the_default() -> None:
     """Somebody's run from a terminal doesn't take the morning page over."""
     assert morning.default_lane([run(mode="cli", lane="cli/x"), run(lane="nightly/x")]) == "nightly/x"

@@ -87,6 +87,21 @@ def test_the_nightly_lane_is_shown_first(new_lab: Callable[[], Lab]) -> None:
     assert "No run in this lane" in page_of(client, "/?lane=nothing")
 
 
+def test_a_run_without_tests(new_lab: Callable[[], Lab]) -> None:
+    """Its page says that it ended, and why; the morning page stays with the night before it, and notes it."""
+    lab = new_lab()
+    lab.play("20261120-0231-aaaa", [CRASH], days_ago=1)
+    with lab.running("20261121-1000-none", []):
+        pass
+    client = logged_in(lab)
+    said = text_of(page_of(client, "/runs/20261121-1000-none"))
+    assert "It ended before any test ran: Ctrl-C" in said
+    assert "Nothing yet" not in said
+    morning = text_of(page_of(client, "/"))
+    assert re.search("The last run, 20261121-1000-none , ended .* before any test ran: Ctrl-C", morning), morning
+    assert "1 failing on the first night" in morning
+
+
 def test_runs(client: FlaskClient) -> None:
     """Newest first, each with its counts."""
     page = page_of(client, "/runs")

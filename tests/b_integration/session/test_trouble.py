@@ -59,6 +59,24 @@ def test_a_broken_catalog_runs_nothing(lab: LabSession) -> None:
         assert result.ret == 2
         result.stdout.fnmatch_lines(['*beta/testlab.toml:*run.comand: unknown key*did you mean "command"?*'])
         result.stdout.no_fnmatch_line("*alpha · install*")
+        assert (lab.latest().planned, lab.latest().state) == (0, "interrupted")
+        assert lab.latest().say.startswith("beta/testlab.toml:4: run: neither command nor static is given")
+
+
+@pytest.mark.parametrize("pool", [1, 2])
+def test_a_run_without_tests_says_why(lab: LabSession, monkeypatch: pytest.MonkeyPatch, pool: int) -> None:
+    """A module that can't be imported, or a mistake on the command line: one line, masked, in the run's record."""
+    monkeypatch.setenv("TESTLAB_SECRET_ALPHA_ADMIN", "correct-horse-battery")
+    lab.entry("alpha")
+    assert lab.run("--testlab-follow", "alhpa", pool=pool).ret == 4
+    assert lab.latest().say.startswith("--testlab-follow: no test of this run is called 'alhpa'")
+    lab.module("test_broken.py", "import os\nraise OSError(os.environ.get('LAB_SAYS', '') + 'no such thing')")
+    monkeypatch.setenv("LAB_SAYS", "correct-horse-battery: ")
+    assert lab.run(pool=pool).ret == 2
+    said = lab.latest().say
+    assert said.startswith("test_broken.py: OSError: ")
+    assert said.endswith(": no such thing")
+    assert "correct-horse" not in said
 
 
 @pytest.mark.parametrize("pool", [1, 2])

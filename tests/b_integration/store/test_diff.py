@@ -153,3 +153,19 @@ def test_runs_are_ordered_by_their_start_and_not_by_their_arrival(recorded: Reco
     with recorded.store.engine.connect() as connection:
         names = list(connection.scalars(sa.text("SELECT name FROM run ORDER BY id")))
     assert names == ["night0", "late", "night2"]
+
+
+def test_a_run_without_tests_is_nothing_to_compare_with(recorded: Recorded) -> None:
+    """Neither the latest, nor the one before: it ended before it knew its tests."""
+    recorded.run({}, state="aborted")
+    assert told(recorded).run.run == "night0", "where there is no other"
+    recorded.run({T: PASSED})
+    assert told(recorded).previous is None
+    recorded.run({}, state="aborted")
+    recorded.run({T: FAILED})
+    recorded.run({}, state="interrupted")
+    for asked in (None, "latest"):
+        view = told(recorded, asked)
+        assert (view.run.run, view.previous) == ("night3", "night1")
+        assert lists(view) == {"newly_failing": [T]}
+    assert told(recorded, "night4").run.run == "night4"
