@@ -6,6 +6,7 @@ import datetime as dt
 
 import sqlalchemy as sa
 
+from pytest_testlab.store.locks import Lock
 from pytest_testlab.store.views import NextView, NightView
 
 OPEN = ("due", "waiting", "starting", "started")
@@ -41,3 +42,18 @@ def upcoming(connection: sa.Connection) -> list[NextView]:
         sa.text("SELECT id, next_run_time FROM schedule_job WHERE next_run_time IS NOT NULL ORDER BY 2, 1")
     )
     return [NextView(schedule=name, at=dt.datetime.fromtimestamp(at, dt.UTC)) for name, at in rows]
+
+
+def led(connection: sa.Connection) -> bool:
+    """Whether a scheduler is at work: the lock of the one that plays is held, for it goes with its connection."""
+    return bool(connection.scalar(_LED, {"key": Lock.LEADING}))
+
+
+# A lock by one number stands there as two halves, with objsubid 1; ours fits into the lower one.
+_LED = sa.text("""
+    SELECT EXISTS (
+        SELECT FROM pg_locks
+        WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND classid = 0 AND objid = CAST(:key AS bigint)
+              AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    )
+""")

@@ -29,7 +29,10 @@ def show() -> str | Response:
         of_lane = [run for run in recent if run.lane == lane] or runs.list_runs(connection, limit=20, lane=lane)
         chosen = present.chosen_run(of_lane)
         scheduled = present_nights(
-            nights.recent(connection, _NIGHTS_LOOKED_AT), nights.upcoming(connection), dt.datetime.now(dt.UTC)
+            nights.recent(connection, _NIGHTS_LOOKED_AT),
+            nights.upcoming(connection),
+            dt.datetime.now(dt.UTC),
+            led=nights.led(connection),
         )
         changes = diffs.diff(connection, chosen.run) if chosen is not None else None
         if changes is None:

@@ -34,12 +34,17 @@ class Nights:
     coming: tuple[NextView, ...]
     overdue: bool
     """The next one has been due for a while, and nobody took it down."""
+    unattended: bool
+    """Nobody is at work to play the next one, which isn't overdue yet."""
     trouble: tuple[NightView, ...]
     """The last one of each schedule that did not run as it should have."""
 
 
-def nights(recent: Sequence[NightView], coming: Sequence[NextView], now: dt.datetime) -> Nights | None:
-    """`recent` is newest first, `coming` soonest first; None where nothing was ever scheduled."""
+def nights(recent: Sequence[NightView], coming: Sequence[NextView], now: dt.datetime, *, led: bool) -> Nights | None:
+    """`recent` is newest first, `coming` soonest first; None where nothing was ever scheduled.
+
+    `led`: a scheduler is at work.
+    """
     if not recent and not coming:
         return None
     scheduled = {night.schedule for night in coming}
@@ -47,10 +52,12 @@ def nights(recent: Sequence[NightView], coming: Sequence[NextView], now: dt.date
     for night in recent:
         newest.setdefault(night.schedule, night)
     last = recent[0] if recent else None
+    overdue = bool(coming) and now - coming[0].at > PATIENCE
     return Nights(
         last=last,
         said="" if last is None else SAID.get(last.state, last.state) + (", caught up" if last.caught_up else ""),
         coming=tuple(coming),
-        overdue=bool(coming) and now - coming[0].at > PATIENCE,
+        overdue=overdue,
+        unattended=bool(coming) and not led and not overdue,
         trouble=tuple(night for name, night in newest.items() if night.state in TROUBLE and name in scheduled),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import time
 from collections.abc import Callable
 
 import pytest
@@ -11,6 +12,7 @@ from flask.testing import FlaskClient
 from nights import first_night
 from pages import Lab, logged_in
 from testlab_server.scheduler.jobs import Jobs
+from testlab_server.scheduler.leader import Leadership
 
 from pytest_testlab.labfile.format import Schedule
 from pytest_testlab.store.writes import nights as writes
@@ -54,6 +56,24 @@ def test_the_next_and_the_last(fresh: Lab) -> None:
     assert "no scheduler is at work" not in said
 
 
+def test_somebody_must_be_there_to_play_it(fresh: Lab) -> None:
+    """A night is promised only while a scheduler is at work on this store; if none is, the page says what to do."""
+    plan(fresh, AT + HOUR)
+    client, leader = logged_in(fresh), Leadership(fresh.store.engine)
+    warning = "The night nightly is planned, but nobody is at work to play it: start testlab serve"
+    assert warning in text_of(client), "before the first run"
+    fresh.play("20261120-0231-aaaa", first_night())
+    assert leader.seek()
+    try:
+        assert "nobody is at work" not in text_of(client)
+    finally:
+        leader.give_up()
+    deadline = time.monotonic() + 30
+    while warning not in (said := text_of(client)):
+        assert time.monotonic() < deadline, said
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize(
     ("state", "words"),
     [
@@ -82,3 +102,4 @@ def test_nobody_is_at_work(fresh: Lab) -> None:
     fresh.play("20261120-0231-aaaa", first_night())
     said = text_of(logged_in(fresh))
     assert "was due 1 h ago , and no scheduler is at work" in said
+    assert "nobody is at work" not in said, "once is enough"
