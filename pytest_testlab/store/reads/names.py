@@ -30,7 +30,7 @@ def _close(name: str, known: list[str], limit: int) -> list[str]:
     return difflib.get_close_matches(name, known, n=limit, cutoff=0.5)
 
 
-def matching_tests(connection: sa.Connection, text: str, *, limit: int = 20) -> list[str]:
+def matching_tests(connection: sa.Connection, text: str, *, limit: int = 1_000) -> list[str]:
     """The tests that a user may mean: the one of this id, else those of `ENTRY` or `ENTRY::STAGE`, else by part."""
     entry, _, stage = text.partition("::")
     for statement in (_BY_ID, _BY_ENTRY, _BY_PART):
@@ -40,9 +40,9 @@ def matching_tests(connection: sa.Connection, text: str, *, limit: int = 20) -> 
     return []
 
 
-def latest_run_with(connection: sa.Connection, test: str) -> str | None:
-    """The newest run that has a result of a test."""
-    found = connection.scalar(_LATEST_RUN, {"test": test})
+def latest_run_with(connection: sa.Connection, *tests: str) -> str | None:
+    """The newest run that has a result of any of these tests."""
+    found = connection.scalar(_LATEST_RUN, {"tests": list(tests)})
     return None if found is None else str(found)
 
 
@@ -54,5 +54,5 @@ _BY_ENTRY = sa.text("""
 _BY_PART = sa.text("SELECT name FROM test WHERE strpos(lower(name), lower(:text)) > 0 ORDER BY name LIMIT :limit")
 _LATEST_RUN = sa.text("""
     SELECT run.name FROM result JOIN run ON run.id = result.run_id JOIN test ON test.id = result.test_id
-    WHERE test.name = :test ORDER BY run.id DESC LIMIT 1
+    WHERE test.name = ANY(CAST(:tests AS text[])) ORDER BY run.id DESC LIMIT 1
 """)

@@ -68,6 +68,40 @@ def test_why_takes_what_people_type(night: LabSession, name: str, test: str) -> 
     assert {"run", "status", "class", "rule", "headline", "sections", "redacted"} <= set(found)
 
 
+def test_why_means_the_latest_run_that_has_any_of_the_tests(night: LabSession) -> None:
+    """A run of another entry in between changes nothing; which of several tests was picked is said."""
+    night.run("alpha")
+    for name, first in (
+        ("beta", "failed  beta/testlab.toml::install  in * (of its 2 tests the first that didn't pass)"),
+        ("alpha", "passed  alpha/testlab.toml::check  in * (of its 2 tests the last)"),
+    ):
+        result = command(night, "why", name)
+        assert result.ret == 0
+        result.stdout.fnmatch_lines([first])
+
+
+def test_why_of_several_entries_suggests_whole_names(night: LabSession) -> None:
+    """None is picked: one line, exit code 2."""
+    result = command(night, "why", "::install")
+    assert result.ret == 2
+    assert result.errlines == [
+        "testlab: '::install' fits 2 tests of several entries; did you mean "
+        "alpha/testlab.toml::install or beta/testlab.toml::install?"
+    ]
+
+
+def test_why_of_a_run_begins_with_what_failed(night: LabSession) -> None:
+    """A line each with the command that tells more, also where a run's id stands in the place of a test."""
+    name = night.latest().run
+    for arguments, run in (((), ""), ((name,), f"--run {name} "), (("--run", name), f"--run {name} ")):
+        result = command(night, "why", *arguments)
+        assert result.ret == 0
+        (line,) = [line for line in result.outlines if "testlab why" in line]
+        assert line.startswith(f"  failed  testlab why {run}beta::install  build-failure")
+    (failed,) = read(night, "why")["failed"]
+    assert (failed["test"], failed["class"]) == ("beta/testlab.toml::install", "build-failure")
+
+
 def test_unknown_names_get_the_nearest(night: LabSession) -> None:
     """One line, exit code 2."""
     result = command(night, "why", "alpa")
