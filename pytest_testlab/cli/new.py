@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 from pytest_testlab.errors import UsageError
+from pytest_testlab.plugins import nearest
 
 TEMPLATES = Path(__file__).parent / "templates"
 """A folder for each kind of entry that can be made."""
@@ -21,14 +22,19 @@ def kinds() -> list[str]:
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
     parser = commands.add_parser("new", help="write a commented entry that passes, to start from")
-    parser.add_argument("kind", metavar="KIND", choices=kinds(), help=f"what to make: {' or '.join(kinds())}")
-    parser.add_argument("name", metavar="NAME", help="its name, and its folder's")
+    parser.add_argument("kind", metavar="KIND", help=f"what to make: {' or '.join(kinds())}")
+    parser.add_argument("name", metavar="NAME", nargs="?", help="its name, and its folder's")
     parser.add_argument("--in", metavar="DIR", dest="where", type=Path, help="where its folder goes; default: here")
     parser.set_defaults(handler=handle)
 
 
 def handle(args: argparse.Namespace) -> int:
     """Write the folder, and say what to type next."""
+    if args.kind not in kinds():
+        say = f"; did you mean testlab new {kinds()[0]} {shlex.quote(args.kind)}?" if args.name is None else ""
+        raise UsageError(f"KIND: {args.kind!r} can't be made{say or nearest(args.kind, kinds())}")
+    if args.name is None:
+        raise UsageError(f"NAME is missing: testlab new {args.kind} NAME")
     folder = make(args.kind, args.name, args.where or Path())
     print(f"{folder} is there: {', '.join(sorted(file.name for file in folder.iterdir()))}")
     print(f"run it with: testlab run {shlex.quote(str(folder))}")
@@ -60,7 +66,9 @@ def _sound(name: str) -> str:
     try:
         return entry_name(name)
     except Refused as refused:
-        raise UsageError(f"NAME: {refused}") from None
+        above, _, last = name.rstrip("/").rpartition("/")
+        hint = f"; its folder goes with --in: testlab new KIND {shlex.quote(last)} --in {shlex.quote(above)}"
+        raise UsageError(f"NAME: {refused}{hint if above and last else ''}") from None
 
 
 def _refuse_inside_an_entry(where: Path) -> None:

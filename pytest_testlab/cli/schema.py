@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from pytest_testlab.catalog.read import FILE_NAME
 from pytest_testlab.cli._common import print_json
 from pytest_testlab.plugins import offers, pick, plugin_manager
 
@@ -18,4 +19,5 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def handle(args: argparse.Namespace) -> int:
     """Print it; raises `UsageError` with the nearest names for an unknown one."""
     offered = offers(plugin_manager().hook.testlab_schemas())
-    return print_json(pick("schema", args.name, offered)())
+    name = "entry" if args.name == FILE_NAME else args.name
+    return print_json(pick("schema", name, offered)())

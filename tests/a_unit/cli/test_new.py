@@ -50,7 +50,10 @@ def test_the_commented_lines_are_sound(tmp_path: Path) -> None:
         (["new", "app", "there"], "there exists already: take another name, or move it away"),
         (["new", "app", "shop", "--in", "nowhere"], "nowhere doesn't exist: make it first, or leave --in out"),
         (["new", "app", "shop", "--in", "there"], "is an entry itself: make the new one beside it"),
-        (["new", "ap", "shop"], "argument KIND: invalid choice: 'ap' (choose from "),
+        (["new", "app", "apps/blog"], "its folder goes with --in: testlab new KIND blog --in apps"),
+        (["new", "ap", "shop"], "KIND: 'ap' can't be made; did you mean app?"),
+        (["new", "shop"], "KIND: 'shop' can't be made; did you mean testlab new app shop?"),
+        (["new", "app"], "NAME is missing: testlab new app NAME"),
     ],
 )
 def test_mistakes_write_nothing(
@@ -65,6 +68,14 @@ def test_mistakes_write_nothing(
     assert words in error
     assert error.count("\n") == 1
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_schema_goes_by_the_files_name_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """`testlab schema testlab.toml` is `testlab schema entry`."""
+    assert main(["schema", "entry"]) == 0
+    by_kind = capsys.readouterr().out
+    assert main(["schema", "testlab.toml"]) == 0
+    assert capsys.readouterr().out == by_kind
 
 
 def test_each_template_is_tested() -> None:
