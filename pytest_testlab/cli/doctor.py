@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from pytest_testlab.cli._common import paint, print_json, reading, settings_of
-from pytest_testlab.errors import TestlabError
+from pytest_testlab.errors import TestlabError, UsageError
 from pytest_testlab.options import Settings
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -71,16 +73,36 @@ def _plugins(settings: Settings) -> str:
 
 
 def _home(settings: Settings) -> str:
-    from pytest_testlab.store.home import home
+    from pytest_testlab.store.home import home, home_path
 
-    return str(home(settings))
+    where = home_path(settings)
+    if where.exists():
+        return str(home(settings))
+    above = _above(where)
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise UsageError(f"{where} isn't there and can't be made: {above} is not yours to write to")
+    return f"{where} isn't there yet; the first run would make it"
+
+
+def _above(path: Path) -> Path:
+    """The nearest folder above that is there."""
+    return next(parent for parent in path.parents if parent.exists())
 
 
 def _store(settings: Settings) -> str:
     from sqlalchemy import text
 
+    from pytest_testlab.store.binaries import find_binaries
     from pytest_testlab.store.embedded import open_store
+    from pytest_testlab.store.home import check_reachable, database_account, home_path
 
+    where = home_path(settings)
+    if settings.db is None and not where.exists():  # a look must not leave a database behind
+        find_binaries(None)
+        account = database_account()
+        if account is not None:
+            check_reachable(_above(where) / where.name, account)
+        return "PostgreSQL is installed; the first run would make the embedded store"
     with open_store(settings) as store, store.engine.connect() as connection:
         version = connection.execute(text("show server_version")).scalar_one()
     return f"PostgreSQL {version} ({'embedded' if settings.db is None else 'as named'}), schema up to date"
