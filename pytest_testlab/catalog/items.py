@@ -6,6 +6,7 @@ Both go together with pytest's own nodes: `class Page(CatalogUnit, pytest.File)`
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
@@ -182,9 +183,9 @@ class CatalogItem(pytest.Item):
     """What it does; tests of one suite and stage are taken for equally long until they have a history."""
 
     @property
+    @abc.abstractmethod
     def subject(self) -> Subject:
         """What it is a test of."""
-        raise NotImplementedError
 
     @property
     def has_app(self) -> bool:
@@ -216,12 +217,12 @@ class CatalogItem(pytest.Item):
         """Where it belongs."""
         return next(node for node in reversed(self.listchain()) if isinstance(node, CatalogUnit))
 
+    @abc.abstractmethod
     def work(self, equipment: Equipment, state: UnitState, observe: Observer) -> None:
         """Do on the target what the test is there for; passes by returning.
 
         Raises `StageFailure`, `InfraError` or `RequirementMissing`. Must keep its subject's `timeout_s` by itself.
         """
-        raise NotImplementedError
 
     def runtest(self) -> None:
         """Run it on this process's target."""
