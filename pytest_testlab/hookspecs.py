@@ -27,6 +27,14 @@ def testlab_providers() -> Mapping[str, Callable[[Settings], Provider]] | None:
 
 
 @hookspec
+def testlab_credentials() -> Iterable[str] | None:
+    """Name the environment's variables that let providers in, such as a cloud's token; called before anything starts.
+
+    They leave the environment, so that no child has them, and stand in `Settings.credentials` where a run is steered.
+    """
+
+
+@hookspec
 def testlab_platforms() -> Mapping[str, Callable[[Settings], Platform]] | None:
     """Offer platforms by name; called in each process that runs tests."""
 

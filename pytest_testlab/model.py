@@ -272,9 +272,21 @@ class ServerRequest:
     labels: Mapping[str, str] = field(default_factory=dict)
     trigger: str = ""
     """Who started the run, as its provenance has it: to tell others who come for the same server."""
+    snapshot: str | None = None
+    """What to start from in place of the image's bare disk: what `Snapshots.snapshot` returned."""
+    expires_at: dt.datetime | None = None
+    """When the reaper may take the server, unless that is put off; None = the provider has nothing for a reaper."""
+    claim: Callable[[str], object] = field(default=lambda _name: None, repr=False, compare=False)
+    """Takes the lease of a server that was there before: to be called with its name, or what else is the machine's own,
+    before it is touched. Raises `InfraError` when somebody else has it. What a provider makes anew needs none."""
     say: Callable[[str], object] = field(default=lambda _text: None, repr=False, compare=False)
     """For what is tried on the way, and what came of it: goes to the run's transcript at once, with secrets masked.
     Several lines are welcome, such as those of a console that goes with its server when `create` fails."""
+
+    @property
+    def name(self) -> str:
+        """What to call the server: the same however often it is asked for, so that a lost answer can be made up for."""
+        return f"testlab-{self.run}-{self.slot}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -306,6 +318,25 @@ class Server:
     A blanking that changes any of them ends the lines that there were."""
     proof: Mapping[str, str] = field(default_factory=dict)
     """How blankness was proven, recorded with the run."""
+    eur_per_hour: float | None = None
+    """Of each hour begun, taxes and addresses included; None where nobody charges anything."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resource:
+    """Something that a provider made for the lab and that costs money or room until somebody removes it."""
+
+    kind: str
+    """`server`, `snapshot`, `primary-ip`, `ssh-key`, `network`, … One word."""
+    id: str
+    """The provider's own, unique among those of its kind."""
+    name: str
+    provider: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """As `pytest_testlab.labels` writes them."""
+    created_at: dt.datetime | None = None
+    eur_per_hour: float | None = None
+    """None where nobody charges anything, or the price isn't known."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ from pytest_testlab.errors import UsageError
 PRIORITIES = ("P0", "P1", "P2")
 SUITES = ("apps", "demos", "tutorials", "platform")
 MODES = ("cli", "nightly")
+KEEPS = ("no", "failed", "always")
 
 
 def parse_duration(text: str) -> float:
@@ -103,6 +104,37 @@ OPTIONS: tuple[Option, ...] = (
         help="the servers that the provider ssh may use",
     ),
     Option(name="image", metavar="I", default="", help="the image that servers are made from, where there is one"),
+    Option(
+        name="keep",
+        metavar="K",
+        parse=_one_of(*KEEPS),
+        default="no",
+        help="which servers outlive the run, for some hours: no (default), failed or always",
+    ),
+    Option(
+        name="min_pool",
+        metavar="N",
+        parse=_pool,
+        default="1",
+        help="give the run up when fewer targets than this can be had",
+    ),
+    Option(
+        name="server_type",
+        metavar="T",
+        help="the types of server to ask a cloud for, the first one that is to be had: cx23,cpx11",
+    ),
+    Option(
+        name="location",
+        metavar="L",
+        help="the places to ask a cloud for servers in, the first one that has any: fsn1,nbg1",
+    ),
+    Option(name="network", metavar="N", flag=False, help="a private network to put a cloud's servers into"),
+    Option(
+        name="jump_host",
+        metavar="USER@HOST",
+        flag=False,
+        help="the SSH server through which to reach servers that have no public IPv4 address",
+    ),
     Option(name="suite", metavar="S", parse=_some_of(*SUITES), help="only these suites: " + ",".join(SUITES)),
     Option(name="priority", metavar="P0,P1", parse=_some_of(*PRIORITIES), help="only entries of these priorities"),
     Option(
@@ -153,6 +185,12 @@ class Settings:
     platform: str | None = None
     inventory: str | None = None
     image: str = ""
+    keep: str = "no"
+    min_pool: int = 1
+    server_type: str | None = None
+    location: str | None = None
+    network: str | None = None
+    jump_host: str | None = None
     suite: tuple[str, ...] | None = None
     priority: tuple[str, ...] | None = None
     budget: float = 6 * 3600.0
@@ -163,6 +201,8 @@ class Settings:
     db: str | None = dataclasses.field(default=None, repr=False)
     home: str | None = None
     secrets_dir: str | None = None
+    credentials: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
+    """What lets providers in, by its name in the environment; where a run is steered only. See `testlab_credentials`."""
 
 
 def resolve(

@@ -15,6 +15,7 @@ from pytest_testlab.model import (
     CommandResult,
     Deployment,
     FailureClass,
+    Resource,
     Section,
     Server,
     ServerRequest,
@@ -96,6 +97,46 @@ class Provider(Protocol):
 
     def connect(self, server: Server) -> Target:
         """Open a line to a server; raises `InfraError`. Called in the process that runs the tests."""
+        ...
+
+
+@runtime_checkable
+class Reapable(Protocol):
+    """What a provider does besides, if what it makes outlives the machine or the process that asked for it.
+
+    All of it is told by labels (`pytest_testlab.labels`), from any machine, without the store and without memory.
+    """
+
+    def resources(self) -> Iterable[Resource]:
+        """Everything that carries the lab's label, of any run and kind; raises `InfraError`.
+
+        Where only one kind can't be listed the others still are, and `InfraError` comes after the last of them.
+        """
+        ...
+
+    def remove(self, resource: Resource) -> None:
+        """Remove it for good; gone already = done. Raises `InfraError`."""
+        ...
+
+    def write_labels(self, resource: Resource, labels: Mapping[str, str]) -> None:
+        """Set these of its labels, keep the others; raises `InfraError`, also when it is gone."""
+        ...
+
+
+@runtime_checkable
+class Snapshots(Protocol):
+    """What a provider does besides, if it can start servers from the disk of another one."""
+
+    def snapshot(self, server: Server, labels: Mapping[str, str]) -> str:
+        """Freeze a server's disk as it is; returns what `ServerRequest.snapshot` takes. Raises `InfraError`.
+
+        The server itself goes on, perhaps after a reboot. The snapshot is listed by `Reapable.resources`, of the kind
+        `snapshot`, with that as its id. Whatever is made from it has a machine id and host keys of its own.
+        """
+        ...
+
+    def bare(self, request: ServerRequest) -> Mapping[str, str]:
+        """All that decides what a server of this request is before a platform is put on it: image, first-boot data."""
         ...
 
 

@@ -1,0 +1,1 @@
+"""The provider `hetzner`: servers of Hetzner Cloud, made for a run, labelled, and gone after it."""

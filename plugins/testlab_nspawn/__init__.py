@@ -1,0 +1,1 @@
+"""The provider `nspawn`: systemd-nspawn hosts of this machine, each with its own systemd, network and sshd."""
