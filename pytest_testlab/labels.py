@@ -1,7 +1,7 @@
 """What is written on everything that the lab makes, so that it can be found and removed by whoever finds it.
 
-Values hold at most 63 of letters, digits, `-`, `_` and `.`, with a letter or a digit at both ends (Hetzner Cloud's rule,
-the strictest met so far); therefore a moment is written as the number of its second.
+Values hold at most 63 of letters, digits, `-`, `_` and `.`, with a letter or a digit at both ends, as Hetzner Cloud has
+it, the strictest met so far; therefore a moment is written as the number of its second.
 """
 
 from __future__ import annotations

@@ -202,7 +202,7 @@ class Settings:
     home: str | None = None
     secrets_dir: str | None = None
     credentials: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
-    """What lets providers in, by its name in the environment; where a run is steered only. See `testlab_credentials`."""
+    """What lets providers in, by its name in the environment; only where runs are steered (`testlab_credentials`)."""
 
 
 def resolve(

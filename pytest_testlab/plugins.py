@@ -45,6 +45,12 @@ def plugin_manager(extra: Iterable[object] = ()) -> pluggy.PluginManager:
     return manager
 
 
+def credentials(manager: pluggy.PluginManager, environ: Mapping[str, str]) -> dict[str, str]:
+    """What the environment holds of that which lets providers in, by name (`testlab_credentials`)."""
+    names = (name for offered in manager.hook.testlab_credentials() for name in offered or ())
+    return {name: environ[name] for name in names if environ.get(name)}
+
+
 def offers(results: Iterable[Mapping[str, T] | None]) -> dict[str, T]:
     """Merge what the plugins offer by name."""
     merged: dict[str, T] = {}

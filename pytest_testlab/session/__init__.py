@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from pytest_testlab.catalog.beside import Beside
 from pytest_testlab.catalog.nodes import CatalogPlugin
 from pytest_testlab.errors import UsageError
 from pytest_testlab.options import OPTIONS, Settings
+from pytest_testlab.plugins import credentials
 
 
 def configure(config: pytest.Config, settings: Settings) -> None:
@@ -47,9 +49,14 @@ def _configure_worker(config: pytest.Config, settings: Settings) -> None:
 
 def _configure_controller(config: pytest.Config, settings: Settings) -> None:
     from pytest_testlab.catalog.secrets import harvest_environ
+    from pytest_testlab.session.assemble import hooks_of
 
     _refuse_workers_of_others(config)
+    hooks = hooks_of(config)
     secrets = harvest_environ(os.environ)
+    settings = replace(settings, credentials=credentials(hooks, os.environ))
+    for name in settings.credentials:
+        del os.environ[name]
     for option in OPTIONS:
         if option.secret:
             os.environ.pop(option.env_name, None)
@@ -59,11 +66,11 @@ def _configure_controller(config: pytest.Config, settings: Settings) -> None:
         from pytest_testlab.session.distributed import Distributed
 
         private.spread(config, settings.pool)
-        config.pluginmanager.register(Distributed(config, settings, secrets), "testlab-session")
+        config.pluginmanager.register(Distributed(config, settings, secrets, hooks), "testlab-session")
     else:
         from pytest_testlab.session.local import Local
 
-        config.pluginmanager.register(Local(config, settings, secrets), "testlab-session")
+        config.pluginmanager.register(Local(config, settings, secrets, hooks), "testlab-session")
 
 
 def _refuse_what_cannot_be_distributed(config: pytest.Config) -> None:

@@ -64,7 +64,7 @@ def secret_source(settings: Settings, secrets: Mapping[str, str]) -> SecretSourc
 
 def hidden_values(settings: Settings) -> list[str]:
     """The lab's own secrets, which no worker uses, and each must mask: of the store's URL only the password is one."""
-    hidden: list[str] = []
+    hidden = list(settings.credentials.values())
     for option in OPTIONS:
         value = getattr(settings, option.name) if option.secret else None
         if value:

@@ -9,13 +9,14 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+import pluggy
 import pytest
 
 from pytest_testlab.catalog.interrupts import Interrupts
 from pytest_testlab.distribution import private
 from pytest_testlab.errors import TestlabError
 from pytest_testlab.options import OPTIONS, Settings
-from pytest_testlab.session.assemble import hooks_of
+from pytest_testlab.session.assemble import hidden_values
 from pytest_testlab.session.run import Run
 from pytest_testlab.session.show.board import Board
 from pytest_testlab.session.show.progress import Progress
@@ -38,8 +39,11 @@ class Controller(abc.ABC):
     board: Board
     progress: Progress
 
-    def __init__(self, config: pytest.Config, settings: Settings, secrets: Mapping[str, str]) -> None:
+    def __init__(
+        self, config: pytest.Config, settings: Settings, secrets: Mapping[str, str], hooks: pluggy.PluginManager
+    ) -> None:
         self.config = config
+        self.hooks = hooks
         self.settings = settings
         self.secrets = secrets
         self.opened: Run | None = None
@@ -65,13 +69,13 @@ class Controller(abc.ABC):
         self.config.pluginmanager.register(self.progress, "testlab-progress")
 
     def _open(self) -> Run:
-        hooks = hooks_of(self.config)
-        return Run(self.settings, hooks, root=self.config.rootpath, known_secrets=self._known_secrets())
+        return Run(self.settings, self.hooks, root=self.config.rootpath, known_secrets=self._known_secrets())
 
     def _known_secrets(self) -> frozenset[str]:
         """The lab's own and the entries', as far as this process was given them."""
         own = [getattr(self.settings, option.name) for option in OPTIONS if option.secret]
-        return frozenset(filter(None, (*self.secrets.values(), *own, password_of(self.settings.db))))
+        given = (*self.secrets.values(), *hidden_values(self.settings))
+        return frozenset(filter(None, (*given, *own, password_of(self.settings.db))))
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Remember that the catalog is broken: nothing runs then, unless the user insists."""

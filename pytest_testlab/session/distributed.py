@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import pluggy
 import pytest
 
 from pytest_testlab.catalog.attempts import blocked, outline
@@ -42,8 +43,10 @@ class Distributed(Controller):
     """The worker that was asked what its tests are."""
     _digest = ""
 
-    def __init__(self, config: pytest.Config, settings: Settings, secrets: Mapping[str, str]) -> None:
-        super().__init__(config, settings, secrets)
+    def __init__(
+        self, config: pytest.Config, settings: Settings, secrets: Mapping[str, str], hooks: pluggy.PluginManager
+    ) -> None:
+        super().__init__(config, settings, secrets, hooks)
         self._slots: dict[Any, int] = {}
         self._over = threading.Event()
         self._watchdog = Watchdog(lambda node, why: self.post(kind="condemned", node=node, why=why))

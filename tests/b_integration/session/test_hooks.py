@@ -46,6 +46,36 @@ LINES = """
     def testlab_providers():
         return {"switchboard": lambda settings: Switchboard()}
 """
+KEY = "sesame-opens-the-cave-7"
+CLOUD = """
+    import os
+    from pathlib import Path
+    from pytest_testlab.hookspecs import hookimpl
+    from pytest_testlab.testing import MemoryProvider
+
+    def cloud(settings):
+        kept = settings.credentials.get("CLOUD_KEY", "")
+        with Path("seen").open("a") as file:
+            file.write(f"{len(kept)} {os.environ.get('CLOUD_KEY')}\\n")
+        return Cloud(kept)
+
+    class Cloud(MemoryProvider):
+        def __init__(self, key):
+            super().__init__()
+            self.key = key
+
+        def create(self, request):
+            request.say(f"let in with {self.key}")
+            return super().create(request)
+
+    @hookimpl
+    def testlab_credentials():
+        return ["CLOUD_KEY"]
+
+    @hookimpl
+    def testlab_providers():
+        return {"cloud": cloud}
+"""
 RULE = """
     import re
     from pytest_testlab.hookspecs import hookimpl
@@ -150,3 +180,22 @@ def test_a_blocked_test_has_a_bundle(lab: LabSession, store: StoreHandle) -> Non
     lab.run()
     text = section(store, "alpha/testlab.toml::check", "reason")
     assert text == b"blocked: install failed (build-failure)\n"
+
+
+def test_credentials_reach_the_provider_and_nobody_else(
+    lab: LabSession, monkeypatch: pytest.MonkeyPatch, store: StoreHandle
+) -> None:
+    """What lets a provider in leaves the environment; no worker has it, and whoever shows it shows a mask."""
+    monkeypatch.setenv("CLOUD_KEY", KEY)
+    lab.conftest(CLOUD)
+    lab.entry("one")
+    lab.entry("two", f'[app]\nname = "two"\n\n[run]\ncommand = "echo {KEY}"\n')
+    done = lab.run(pool=2, provider="cloud")
+    assert done.ret == 0
+    seen = (lab.pytester.path / "seen").read_text().splitlines()
+    assert seen == [f"{len(KEY)} None", "0 None", "0 None"]
+    with store.engine.connect() as connection:
+        said = attempts.transcript(connection, "latest")
+    assert said is not None
+    assert b"let in with " in said
+    assert KEY.encode() not in done.stdout.str().encode() + said
