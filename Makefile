@@ -46,7 +46,7 @@ e2e: $(STAMP) ## what needs root, or changes the host
 	$(BIN)/python -m pytest tests/c_e2e
 
 bench: $(STAMP) ## the promises with a number
-	@for script in schedule overhead collect bundle record redact; do $(BIN)/python benchmarks/$$script.py || failed=1; done; exit $${failed:-0}
+	@for script in schedule overhead collect bundle record redact scale; do $(BIN)/python benchmarks/$$script.py || failed=1; done; exit $${failed:-0}
 
 matrix: tools $(STAMP) ## every Python here, the lowest versions allowed, and the plugins that people have
 	$(BIN)/python scripts/matrix.py

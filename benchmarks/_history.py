@@ -15,14 +15,16 @@ from pytest_testlab.recording.recorder import Recorder
 from pytest_testlab.store.embedded import open_store
 
 
-def store_history(environ: Mapping[str, str], seconds: Mapping[str, float]) -> None:
-    """Record a run on the provider `memory` in which every test passed, in the seconds given."""
+def store_history(
+    environ: Mapping[str, str], seconds: Mapping[str, float], *, provider: str = "memory", platform: str = "memory"
+) -> None:
+    """Record a run on a provider in which every test passed, in the seconds given."""
     now = dt.datetime.now(dt.UTC)
     with open_store(resolve({}, {}, environ)) as store:
         run = new_run_id(now)
         folder = RunFolder.create(Path(store.home), run)
         journal = Journal(folder.path, "controller")
-        journal.append(events.run_started(_provenance(run, now)))
+        journal.append(events.run_started(_provenance(run, now, provider, platform)))
         planned = [
             events.PlannedTest(test=test, suite="apps", entry=test.split("/")[0], stage="install") for test in seconds
         ]
@@ -42,14 +44,14 @@ def store_history(environ: Mapping[str, str], seconds: Mapping[str, float]) -> N
         folder.close()
 
 
-def _provenance(run: str, now: dt.datetime) -> Provenance:
+def _provenance(run: str, now: dt.datetime, provider: str, platform: str) -> Provenance:
     return Provenance(
         run=run,
         mode="cli",
         trigger="benchmark",
         actor="benchmark",
-        platform="memory",
-        provider="memory",
+        platform=platform,
+        provider=provider,
         image="",
         branch="",
         sha="",

@@ -24,28 +24,8 @@ from pathlib import Path
 
 from _common import Row, environment, finish, progress
 from _history import store_history
+from _makespan import CLOCK, bound, bound_from, read_clocks
 
-CLOCK = """
-import os, time
-import pytest
-from pathlib import Path
-
-times = []
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item):
-    start = time.time()
-    result = yield
-    times.append((start, time.time()))
-    return result
-
-def pytest_collection_finish(session):
-    times.append((time.time(), time.time()))
-
-def pytest_unconfigure(config):
-    if len(times) > 1:
-        Path(os.environ["BENCH_CLOCK"], f"{os.getpid()}.txt").write_text("".join(f"{a} {b}\\n" for a, b in times))
-"""
 FOLLOWED_BY_STOCK = 1
 """Seeds on which the stock schedulers run too; they are context, not the promise."""
 
@@ -74,22 +54,6 @@ def durations(night: Night, seed: int) -> list[float]:
     return [value * scale for value in raw]
 
 
-def bound(seconds: Sequence[float], targets: int) -> float:
-    """No schedule can end earlier."""
-    return max(max(seconds), sum(seconds) / targets)
-
-
-def bound_from(ready: Sequence[float], seconds: Sequence[float]) -> float:
-    """No schedule can end earlier when its workers are ready at these moments, the first at 0."""
-    left, workers, now = sum(seconds), 0, 0.0
-    for worker, following in zip(sorted(ready), [*sorted(ready)[1:], float("inf")], strict=True):
-        workers, now = workers + 1, worker
-        if left <= workers * (following - now):
-            break
-        left -= workers * (following - now)
-    return max(max(seconds), now + left / workers)
-
-
 def session(arguments: list[str], folder: Path, environ: dict[str, str], seconds: Sequence[float]) -> dict[str, float]:
     """Run one session; its makespan's ratio to the bound, and to max(longest, sum/N)."""
     with tempfile.TemporaryDirectory() as clock:
@@ -98,14 +62,11 @@ def session(arguments: list[str], folder: Path, environ: dict[str, str], seconds
         done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300, check=False)
         if done.returncode != 0:
             sys.exit(f"the session failed with {done.returncode}:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
-        workers = [
-            [tuple(map(float, line.split())) for line in file.read_text().splitlines()]
-            for file in Path(clock).iterdir()
-        ]
-    start = min(times[0][0] for times in workers)
-    makespan = max(end for times in workers for _, end in times) - start
-    ratio = makespan / bound_from([times[0][0] - start for times in workers], seconds)
-    return {"ratio": ratio, "plain": makespan / bound(seconds, len(workers))}
+        clocked = read_clocks(Path(clock))
+    return {
+        "ratio": clocked.makespan_s / bound_from(clocked.ready, seconds),
+        "plain": clocked.makespan_s / bound(seconds, len(clocked.ready)),
+    }
 
 
 def write_catalog(folder: Path, night: str, seconds: Sequence[float]) -> list[str]:
