@@ -20,7 +20,9 @@ DISPOSABLE = "disposable"
 KEPT = "kept"
 """Why a server outlives its run: `failed`, `always`."""
 DIGEST = "digest"
-"""Of what went into a golden snapshot."""
+"""Of what went into a golden snapshot; one without it was never finished, and nothing is started from it."""
+FAMILY = "family"
+"""Golden snapshots of one provider, image and platform, whatever the versions: the last two of each are kept."""
 
 
 def labels_of(*, run: str, expires_at: dt.datetime, slot: int | None = None) -> dict[str, str]:

@@ -311,6 +311,8 @@ class Server:
     ssh: SshAddress | None = None
     """None where no SSH leads there (the memory provider)."""
     image: str | None = None
+    snapshot: str | None = None
+    """The golden snapshot that it was made from, and that `blank` leads back to; None = the image's bare disk."""
     isolation: str = ""
     """What separates it from the lab host, in words a person reads: "no isolation", "own kernel"."""
     facts: Mapping[str, str] = field(default_factory=dict)

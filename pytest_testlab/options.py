@@ -19,6 +19,7 @@ PRIORITIES = ("P0", "P1", "P2")
 SUITES = ("apps", "demos", "tutorials", "platform")
 MODES = ("cli", "nightly")
 KEEPS = ("no", "failed", "always")
+GOLDEN = ("no", "auto", "always")
 
 
 def parse_duration(text: str) -> float:
@@ -33,6 +34,19 @@ def _pool(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 64:
         raise ValueError(f"{text!r} is not a pool size; allowed: 1 to 64")
     return int(text)
+
+
+def _images(text: str) -> str:
+    """One image as it was given, or several by commas: a word of each stands in its tests' names then."""
+    names = [part.strip() for part in text.split(",")]
+    if len(names) == 1:
+        return text.strip()
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/@+-]*", name):
+            raise ValueError(f"{name!r} can't be one of several images; allowed: letters, digits and . _ / @ + -")
+        if names.count(name) > 1:
+            raise ValueError(f"{name!r} is there twice")
+    return ",".join(names)
 
 
 def _one_of(*allowed: str) -> Callable[[str], str]:
@@ -103,7 +117,20 @@ OPTIONS: tuple[Option, ...] = (
         path=True,
         help="the servers that the provider ssh may use",
     ),
-    Option(name="image", metavar="I", default="", help="the image that servers are made from, where there is one"),
+    Option(
+        name="image",
+        metavar="I",
+        parse=_images,
+        default="",
+        help="the image that servers are made from; several, to run every test on each: debian-12,debian-13",
+    ),
+    Option(
+        name="golden",
+        metavar="G",
+        parse=_one_of(*GOLDEN),
+        default="auto",
+        help="start from a snapshot of the installed platform: no, auto (default; where that pays) or always",
+    ),
     Option(
         name="keep",
         metavar="K",
@@ -185,6 +212,7 @@ class Settings:
     platform: str | None = None
     inventory: str | None = None
     image: str = ""
+    golden: str = "auto"
     keep: str = "no"
     min_pool: int = 1
     server_type: str | None = None
@@ -203,6 +231,16 @@ class Settings:
     secrets_dir: str | None = None
     credentials: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
     """What lets providers in, by its name in the environment; only where runs are steered (`testlab_credentials`)."""
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """Each of `image`; one that is empty where none is named."""
+        return tuple(self.image.split(",")) if "," in self.image else (self.image,)
+
+    def refuse_images(self, why: str) -> None:
+        """For providers whose servers are made from no image: raises `UsageError` where several are named."""
+        if len(self.images) > 1:
+            raise UsageError(f"--testlab-image: {self.image}: {why}; name one image at most, or another provider")
 
 
 def resolve(

@@ -140,6 +140,18 @@ class Snapshots(Protocol):
         ...
 
 
+@runtime_checkable
+class Foreseeable(Protocol):
+    """What a platform does besides, if a disk that it was installed on may be kept, and others be started from it."""
+
+    def inputs(self) -> Mapping[str, str]:
+        """All that decides what `Platform.install` leaves on a bare server: its version and ref, what it is told.
+
+        As long as none of it changes, yesterday's install is as good as today's. Raises `InfraError`.
+        """
+        ...
+
+
 class Observer(Protocol):
     """Takes down what the lab sees while it works on one attempt: phases and transcripts, bounded."""
 

@@ -12,6 +12,7 @@ from pytest_testlab.protocols import Provider
 def _local(settings: Settings) -> Provider:
     from testlab_local.provider import LocalProvider  # imports asyncssh: only for those who use it
 
+    settings.refuse_images("the provider local runs on this very machine, whatever that is")
     return LocalProvider(settings)
 
 

@@ -12,6 +12,7 @@ from pytest_testlab.protocols import Provider
 def _ssh(settings: Settings) -> Provider:
     from testlab_ssh.provider import SshProvider  # imports asyncssh: only for those who use it
 
+    settings.refuse_images("the provider ssh takes servers as they are")
     return SshProvider(settings)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shlex
 import time
@@ -16,6 +17,8 @@ from pytest_testlab.protocols import HttpClient, Observer, Target
 from pytest_testlab.target.http import FrontDoorClient
 
 VERSION = "procfile 1"
+INSTALLED = ("lib", "http", "front", "install", "log", "supervise")
+"""The scripts that its install runs, or leaves behind."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -30,6 +33,11 @@ class ProcfilePlatform:
         """Server and epoch → nonce → PORT."""
 
     # --- the target ---
+
+    def inputs(self) -> Mapping[str, str]:
+        """Its version, and the scripts that it installs by and leaves on the target."""
+        scripts = "".join(packaged(f"scripts/{name}.sh") for name in INSTALLED)
+        return {"platform": VERSION, "scripts": hashlib.sha256(scripts.encode()).hexdigest()[:16]}
 
     def install(self, target: Target, observe: Observer) -> Mapping[str, str]:
         """Make the working folders and start the front door, which answers 421 to any host yet.

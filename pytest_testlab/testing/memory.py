@@ -158,6 +158,10 @@ class MemoryPlatform:
     def __init__(self) -> None:
         self._running: set[str] = set()
 
+    def inputs(self) -> Mapping[str, str]:
+        """Its version."""
+        return {"memory": "1"}
+
     def install(self, target: Target, observe: Observer) -> Mapping[str, str]:
         """Nothing to install."""
         return {"memory": "1"}

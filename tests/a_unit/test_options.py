@@ -28,6 +28,12 @@ def test_precedence() -> None:
         ({"pool": "many"}, "--testlab-pool: 'many' is not a pool size; allowed: 1 to 64"),
         ({"suite": "apps,aps"}, "--testlab-suite: 'aps' is unknown; allowed: apps, demos, tutorials, platform"),
         ({"priority": "P3"}, "--testlab-priority: 'P3' is unknown; allowed: P0, P1, P2"),
+        ({"golden": "yes"}, "--testlab-golden: 'yes' is unknown; allowed: no, auto, always"),
+        ({"image": "debian-12,debian-12"}, "--testlab-image: 'debian-12' is there twice"),
+        (
+            {"image": "debian-12,"},
+            "--testlab-image: '' can't be one of several images; allowed: letters, digits and . _ / @ + -",
+        ),
         ({"mode": "daily"}, "--testlab-mode: 'daily' is unknown; allowed: cli, nightly"),
         (
             {"budget": "6 hours"},
@@ -53,6 +59,20 @@ def test_a_bad_environment_is_named() -> None:
 def test_durations(text: str, seconds: float) -> None:
     """Seconds, minutes and hours."""
     assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "images"), [("", ("",)), ("a", ("a",)), ("a, b", ("a", "b")), ("some thing", ("some thing",))]
+)
+def test_images(text: str, images: tuple[str, ...]) -> None:
+    """Several are told apart by commas; one is taken as it is."""
+    assert resolve({"image": text}, {}, {}).images == images
+
+
+def test_a_provider_without_images_refuses_several() -> None:
+    """In one line, which says who and what to do."""
+    with pytest.raises(UsageError, match=r"^--testlab-image: a,b: it has none; name one image at most, or another"):
+        resolve({"image": "a,b"}, {}, {}).refuse_images("it has none")
 
 
 def test_folders_of_an_ini_file_are_relative_to_it() -> None:
