@@ -7,6 +7,7 @@ import dataclasses
 from typing import Any
 
 from pytest_testlab.cli._common import STATUS_COLOUR, connection, count, harmless, local, paint, print_json, reading
+from pytest_testlab.money import euro
 from pytest_testlab.store.views import RunView
 
 
@@ -48,4 +49,5 @@ def _line(run: RunView) -> str:
     state = "" if run.state == "finished" else paint(f"{run.state}  ", "yellow")
     say = f"\n    {paint(harmless(run.say), 'dim')}" if run.say and run.state != "finished" else ""
     where = f"{run.mode:<8} {run.platform}/{run.provider} ×{run.pool}"
-    return f"{run.run}  {local(run.started_at)}  {where}  {state}{counts}{say}"
+    cost = "" if run.cost_eur is None else paint(f"  {euro(run.cost_eur)}", "dim")
+    return f"{run.run}  {local(run.started_at)}  {where}  {state}{counts}{cost}{say}"

@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from pytest_testlab.errors import InfraError, TestlabError
 from pytest_testlab.model import Server, ServerRequest
+from pytest_testlab.pool.costs import Costs
 from pytest_testlab.protocols import Provider
 
 
@@ -82,6 +83,7 @@ class Pool:
         """`mask` takes the secrets out of whatever a provider says, before anybody else sees it."""
         self.provider = provider
         self.slots = tuple(Slot(index) for index in range(size))
+        self.costs = Costs()
         self._run = run
         self._image = image
         self._changed = changed
@@ -202,7 +204,8 @@ class Pool:
         def say(text: str) -> None:
             self._said(slot, self._now(), self._mask(text))
 
-        return self.provider.create(
+        asked_at = self._now()
+        server = self.provider.create(
             ServerRequest(
                 run=self._run,
                 slot=slot.index,
@@ -212,6 +215,8 @@ class Pool:
                 say=say,
             )
         )
+        self.costs.begin(server.name, server.eur_per_hour, asked_at)
+        return server
 
     def _ask_console(self, slot: Slot, server: Server) -> None:
         """Before it is destroyed: what is left to read of a server that was lost."""
@@ -234,6 +239,7 @@ class Pool:
         self._said(slot, self._now(), f"{used.name} can't be made blank, and is replaced: {why}")
         self._ask_console(slot, used)
         self.provider.destroy(used)
+        self.costs.end(used.name, self._now())
         made = self._provision(slot)
         return replace(made, epoch=used.epoch + 1, proof={**made.proof, "replaces": f"{used.name}: {why}"[:500]})
 
@@ -251,6 +257,7 @@ class Pool:
         except Exception as error:  # noqa: BLE001 - a server that stays must be named, whatever was raised
             errors.append(self._mask(f"{slot.name}: {error}"))
         else:
+            self.costs.end(slot.server.name, self._now())
             self._move(slot, SlotState.GONE)
 
     def _move(self, slot: Slot, state: SlotState) -> None:

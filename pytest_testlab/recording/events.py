@@ -122,9 +122,13 @@ def run_finished(
     finished_at: dt.datetime,
     say: str = "",
     phases: Mapping[str, float] | None = None,
+    cost_eur: float | None = None,
 ) -> Event:
-    """The run was closed: `finished`, `interrupted` or `aborted`. `phases` are seconds."""
-    event: Event = {"kind": "run_finished", "state": state, "exit_code": exit_code, "say": say}
+    """The run was closed: `finished`, `interrupted` or `aborted`. `phases` are seconds.
+
+    `cost_eur` is what its servers cost; None where nobody charged anything, or nobody is left to say.
+    """
+    event: Event = {"kind": "run_finished", "state": state, "exit_code": exit_code, "say": say, "cost_eur": cost_eur}
     return {**event, "finished_at": _moment(finished_at), "phases": dict(phases or {})}
 
 

@@ -145,6 +145,11 @@ class Run:
         return self.clock + self.settings.budget
 
     @property
+    def cost_eur(self) -> float | None:
+        """What its servers have cost by now; None where nobody charges anything."""
+        return self.pool.costs.total(self.moments.now())
+
+    @property
     def counts(self) -> Counter[str]:
         """Tests by status; whatever has no result was never run."""
         last = self.last
@@ -240,6 +245,7 @@ class Run:
                 say=self.aborted or self.unrecorded or self.say,
                 finished_at=self.moments.now(),
                 phases=self.phases,
+                cost_eur=self.cost_eur,
             )
         )
         return errors + self._end_recording(state)

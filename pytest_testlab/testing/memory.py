@@ -85,6 +85,8 @@ class MemoryProvider:
     name = "memory"
     default_platform = "memory"
     blank_between_units = False
+    eur_per_hour: float | None = None
+    """What its servers are said to cost; set by a subclass."""
 
     def __init__(self) -> None:
         self._alive: dict[str, Server] = {}
@@ -92,7 +94,13 @@ class MemoryProvider:
     def create(self, request: ServerRequest) -> Server:
         """A name."""
         name = f"memory-{request.run}-{request.slot}"
-        server = Server(name=name, provider=self.name, isolation="nothing is run", image=request.image)
+        server = Server(
+            name=name,
+            provider=self.name,
+            isolation="nothing is run",
+            image=request.image,
+            eur_per_hour=self.eur_per_hour,
+        )
         return self._alive.setdefault(name, server)
 
     def blank(self, server: Server) -> Server:

@@ -7,6 +7,7 @@ import datetime as dt
 from flask import Flask
 from sqlalchemy import Engine
 
+from pytest_testlab.money import euro
 from testlab_server import mistakes, pages, reading, security
 from testlab_server.ansi import plain
 from testlab_server.auth import LoginLinks, Sessions, install_guard, server_secret
@@ -63,6 +64,7 @@ def _teach_templates(app: Flask) -> None:
     app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(
         duration=words.duration,
+        euro=euro,
         size=words.size,
         moment=words.moment,
         ago=words.ago,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import textwrap
 import time
 from collections.abc import Mapping
@@ -48,6 +49,11 @@ class LabSession:
         options = ("--testlab-pool", str(pool), "--testlab-provider", provider, "-p", "no:randomly")
         command = (*self.pytester._getpytestargs(), *options, *arguments)
         return self.pytester.run(*command, stdin=stdin, timeout=120)
+
+    def testlab(self, *arguments: str) -> pytest.RunResult:
+        """A command of the lab, as a process of its own."""
+        program = "import sys; from pytest_testlab.cli import main; sys.exit(main())"
+        return self.pytester.run(sys.executable, "-c", program, *arguments, timeout=120)
 
     def start(self, *arguments: str, pool: int = 1, provider: str = "memory") -> subprocess.Popen[str]:
         """Start a session in a process group of its own, and don't wait for it; its output is one text."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from pytest_testlab.money import euro
 from pytest_testlab.session.show.style import STATUS, WORDS, Style, columns, fit, human, pad
 from pytest_testlab.store.reads import diff
 from pytest_testlab.store.served import served_at
@@ -166,7 +167,8 @@ def _foot(run: Run, lists: Sequence[_List], writer: Any, style: Style) -> None:
     """The run's id, and where to read on: the command for the worst test, and its page where a server runs."""
     spent = human(run.phases.get("total", run.elapsed))
     targets = f"{run.settings.pool} target{'s' if run.settings.pool != 1 else ''} ({run.settings.provider})"
-    about = f"  run {run.id} · {targets} · {spent} · {run.provenance.lane}"
+    cost = "" if run.cost_eur is None else f" · {euro(run.cost_eur)}"
+    about = f"  run {run.id} · {targets} · {spent}{cost} · {run.provenance.lane}"
     writer.line(style.plain(about))
     worst = next((some for some in lists if some.status in ("failed", "error")), None)
     if worst is not None:

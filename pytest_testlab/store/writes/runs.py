@@ -178,7 +178,7 @@ def _newest(events: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 def close_run(connection: sa.Connection, key: RunKey, event: Mapping[str, Any]) -> None:
     """Close a run: whatever was planned and has no result never ran; the caches learn of it. The first close counts."""
     connection.execute(_NEVER_RAN, {"run": key.run_id, "lane": key.lane_id, "status": NOT_RUN})
-    values = {name: event.get(name) for name in ("state", "exit_code", "say", "finished_at")}
+    values = {name: event.get(name) for name in ("state", "exit_code", "say", "finished_at", "cost_eur")}
     phases = json.dumps(event.get("phases", {}))
     connection.execute(_CLOSE, {**values, "run": key.run_id, "phases": phases})
     refresh(connection, key.run_id, key.lane_id)
@@ -193,6 +193,6 @@ _NEVER_RAN = sa.text("""
 _CLOSE = sa.text("""
     UPDATE run
     SET state = :state, exit_code = :exit_code, say = :say, finished_at = CAST(:finished_at AS timestamptz),
-        phases = CAST(:phases AS jsonb)
+        phases = CAST(:phases AS jsonb), cost_eur = CAST(:cost_eur AS double precision)
     WHERE id = :run AND state = 'running'
 """)

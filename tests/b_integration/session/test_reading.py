@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import Any
 
 import pytest
@@ -13,9 +12,7 @@ BROKEN = '[build]\ncommands = ["exit 3"]\n\n[run]\ncommand = "true"\n\n[[checks]
 
 
 def command(lab: LabSession, *arguments: str) -> pytest.RunResult:
-    return lab.pytester.run(
-        sys.executable, "-c", "import sys; from pytest_testlab.cli import main; sys.exit(main())", *arguments
-    )
+    return lab.testlab(*arguments)
 
 
 def read(lab: LabSession, *arguments: str) -> Any:
