@@ -298,6 +298,8 @@ class SshAddress:
     user: str
     private_key: str = field(repr=False)
     host_key: str
+    jump: SshAddress | None = None
+    """The SSH server to go through, as whose network sees `host`; None where it is reached directly."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -369,6 +371,8 @@ class FrontDoor:
     host: str
     port: int
     scheme: Literal["http", "https"] = "http"
+    via: SshAddress | None = None
+    """The SSH server to come through: what the server's own address has as `jump`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,9 @@ from pytest_testlab.catalog import values
 from pytest_testlab.catalog.read import parse_toml, problems, read_bytes
 from pytest_testlab.catalog.tables import Schema, TableReader
 from pytest_testlab.catalog.values import KeyPath, Refused
-from pytest_testlab.errors import CatalogError
+from pytest_testlab.errors import CatalogError, UsageError
 from pytest_testlab.model import SshAddress
+from pytest_testlab.target.written import known_key, read_login
 
 LEASE_S = 180.0
 LEAST_LEASE_S = 3.0
@@ -68,6 +69,8 @@ class Listed:
     """The working folder; None = the platform's own default."""
     ports: str = PORTS
     lease_file: str = LEASE_FILE
+    jump: SshAddress | None = None
+    """The SSH server to go through; `address` is as seen from there."""
 
     @property
     def ssh(self) -> SshAddress:
@@ -78,6 +81,7 @@ class Listed:
             user=self.user,
             private_key=self.private_key,
             host_key=self.host_key,
+            jump=self.jump,
         )
 
     @property
@@ -137,6 +141,13 @@ def _host_key(value: Any) -> str:
     return _key_of(key.export_public_key().decode())
 
 
+def _login(value: Any) -> tuple[str, str, int]:
+    try:
+        return read_login(values.line(value))
+    except UsageError as error:
+        raise Refused(str(error)) from None
+
+
 def _disposable(value: Any) -> bool:
     if value is not True:
         raise Refused("must be true: the lab wipes this server, again and again, and touches no other")
@@ -176,6 +187,7 @@ def _true(value: Any) -> bool:
 
 INVENTORY: Schema = {
     "lease": ("lease_s", _lease),
+    "known-hosts": ("known_hosts", values.line),
     "server": ("servers", values.many(values.table, MOST_SERVERS, least=1)),
 }
 BLANK: Schema = {
@@ -197,6 +209,9 @@ SERVER: Schema = {
     "user": ("user", user),
     "identity": ("private_key", values.line),
     "host-key": ("host_key", _host_key),
+    "jump": ("jump", _login),
+    "jump-identity": ("jump_key", values.line),
+    "jump-host-key": ("jump_host_key", _host_key),
     "disposable": ("disposable", _disposable),
     "root": ("root", _path),
     "ports": ("ports", _ports),
@@ -205,15 +220,29 @@ SERVER: Schema = {
     "proof": ("proof", values.table),
 }
 NEEDED = ("name", "address", "user", "identity", "host-key", "disposable", "blank")
+MISSING = {
+    "disposable": ": say disposable = true",
+    "host-key": "; give it, or known-hosts = a file above the tables",
+}
+OF_A_JUMP = ("jump-identity", "jump-host-key")
+
+
+def _place(given: dict[str, Any]) -> object:
+    if "address" not in given:
+        return None
+    return given["address"], given.get("port", 22), given.get("jump")
 
 
 class _Reader(TableReader):
     def __init__(self, file: Path) -> None:
         super().__init__()
         self._file = file
+        self._known: Path | None = None
 
     def read(self, document: dict[str, Any]) -> Inventory | None:
         fields = self._table((), document, INVENTORY)
+        if "known_hosts" in fields:
+            self._known = self._beside(fields.pop("known_hosts"))
         if "server" not in document:
             self._fault((), "no [[server]] is given; add one for each server")
         servers = [self._server(("server", i), raw) for i, raw in enumerate(fields.pop("servers", ()))]
@@ -224,21 +253,57 @@ class _Reader(TableReader):
 
     def _server(self, at: KeyPath, raw: dict[str, Any]) -> dict[str, Any]:
         for key in NEEDED:
-            if key not in raw:
-                self._fault(at, f"{key} is missing" + (": say disposable = true" if key == "disposable" else ""))
+            if key not in raw and not (key == "host-key" and self._known is not None):
+                self._fault(at, f"{key} is missing{MISSING.get(key, '')}")
         fields = self._table(at, raw, SERVER)
         fields.pop("disposable", None)
         if "private_key" in fields:
             fields["private_key"] = self._value((*at, "identity"), self._private_key, fields["private_key"])
+        if "host-key" not in raw and "address" in fields:
+            fields["host_key"] = self._known_key(at, fields["address"], fields.get("port", 22))
+        fields["jump"] = self._jump(at, raw, fields)
         if "blank" in fields:
             fields["blank"] = self._blank((*at, "blank"), fields["blank"])
         if "proof" in fields:
             fields["proof"] = self._proof((*at, "proof"), fields["proof"])
         return fields
 
+    def _jump(self, at: KeyPath, raw: dict[str, Any], fields: dict[str, Any]) -> SshAddress | None:
+        identity, host_key = fields.pop("jump_key", None), fields.pop("jump_host_key", None)
+        if "jump" not in raw:
+            for key in OF_A_JUMP:
+                if key in raw:
+                    self._fault((*at, key), "is of a jump host, and there is no jump")
+        if "jump" not in fields:
+            return None
+        user, host, port = fields["jump"]
+        if "jump-host-key" not in raw and self._known is None:
+            self._fault(at, f"jump-host-key is missing{MISSING['host-key']}")
+        if "jump-host-key" not in raw:
+            host_key = self._known_key((*at, "jump"), host, port)
+        private_key = fields.get("private_key")
+        if identity is not None:
+            private_key = self._value((*at, "jump-identity"), self._private_key, identity)
+        if private_key is None or host_key is None:
+            return None
+        return SshAddress(host=host, port=port, user=user, private_key=private_key, host_key=host_key)
+
+    def _known_key(self, at: KeyPath, host: str, port: int) -> str | None:
+        if self._known is None:
+            return None
+        try:
+            return known_key(self._known, host, port)
+        except UsageError as error:
+            self._fault(at, str(error))
+            return None
+
+    def _beside(self, path: object) -> Path:
+        """A path of the inventory's: relative to it, unless it is absolute or begins with ~."""
+        return self._file.parent / Path(str(path)).expanduser()
+
     def _private_key(self, path: Any) -> str:
         """The key in a file, which only its owner may read; a relative path is relative to the inventory."""
-        file = self._file.parent / Path(str(path)).expanduser()
+        file = self._beside(path)
         try:
             if file.stat().st_mode & 0o077:
                 raise Refused(f"{values.shown(str(file))} can be read by others; type: chmod 600 {file}")
@@ -270,7 +335,7 @@ class _Reader(TableReader):
     def _refuse_twins(self, servers: list[dict[str, Any]]) -> None:
         checks: tuple[tuple[str, Callable[[dict[str, Any]], object]], ...] = (
             ("name", lambda given: given.get("name")),
-            ("address", lambda given: (given["address"], given.get("port", 22)) if "address" in given else None),
+            ("address", _place),
             ("host-key", lambda given: given.get("host_key")),
         )
         for key, of in checks:

@@ -15,5 +15,8 @@ def server_to_wire(server: Server) -> dict[str, Any]:
 
 def server_from_wire(wire: dict[str, Any]) -> Server:
     """What `server_to_wire` made."""
-    ssh = None if wire["ssh"] is None else SshAddress(**wire["ssh"])
-    return Server(**{**wire, "ssh": ssh})
+    return Server(**{**wire, "ssh": _address(wire["ssh"])})
+
+
+def _address(wire: dict[str, Any] | None) -> SshAddress | None:
+    return None if wire is None else SshAddress(**{**wire, "jump": _address(wire["jump"])})

@@ -89,7 +89,7 @@ class ProcfilePlatform:
             addons[postgresql.NAME] = env["DATABASE_URL"]
         return Deployment(
             app=app,
-            front_door=FrontDoor(host=_host(target.server), port=layout.front_port),
+            front_door=_front_door(target.server, layout.front_port),
             folder=f"{home}/app",
             port=port,
             env=env,
@@ -255,8 +255,10 @@ def _exports(env: Mapping[str, str]) -> str:
     return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in env.items())
 
 
-def _host(server: Server) -> str:
-    return server.ssh.host if server.ssh is not None else "127.0.0.1"
+def _front_door(server: Server, port: int) -> FrontDoor:
+    if server.ssh is None:
+        return FrontDoor(host="127.0.0.1", port=port)
+    return FrontDoor(host=server.ssh.host, port=port, via=server.ssh.jump)
 
 
 def _key(server: Server) -> tuple[str, int]:

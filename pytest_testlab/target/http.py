@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import io
 import socket
@@ -13,9 +14,13 @@ from typing import IO, cast
 
 from pytest_testlab.errors import NoAnswer, UsageError
 from pytest_testlab.model import FrontDoor
+from pytest_testlab.target.loop import wait_for
+from pytest_testlab.target.ways import through
 
 BODY_LIMIT = 1024 * 1024
 """Bytes kept of an answer's body; the rest isn't read."""
+SLACK_S = 5.0
+"""For the news of a deadline to come from another thread."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +58,8 @@ class FrontDoorClient:
     ) -> Answer:
         """Ask once; the deadline is for all of it, down to the last byte of the body.
 
-        Raises `NoAnswer` when nothing that is HTTP came back in time, `UsageError` for what can't be sent.
+        Raises `NoAnswer` when nothing that is HTTP came back in time, `UsageError` for what can't be sent, `InfraError`
+        where the jump host that leads there is at fault.
         """
         started = time.monotonic()
         deadline = started + timeout_s
@@ -87,7 +93,12 @@ class FrontDoorClient:
             return _trusting().wrap_socket(self._dial(deadline), server_hostname=self._host), False
 
     def _dial(self, deadline: float) -> socket.socket:
-        return socket.create_connection((self._door.host, self._door.port), timeout=_left(deadline))
+        left, door = _left(deadline), self._door
+        if door.via is None:
+            return socket.create_connection((door.host, door.port), timeout=left)
+        line = wait_for(asyncio.wait_for(through(door.via, door.host, door.port), left), left + SLACK_S)
+        line.settimeout(left)
+        return line
 
     def _exchange(
         self,

@@ -21,9 +21,11 @@ from types import TracebackType
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
+from pytest_testlab.errors import InfraError
 from pytest_testlab.model import FrontDoor
 from pytest_testlab.target.heads import Head, HeadError, read_head
 from pytest_testlab.target.loop import wait_for
+from pytest_testlab.target.ways import through
 
 USER = "lab"
 MAX_CONNECTIONS = 256
@@ -146,7 +148,7 @@ class NamesProxy:
         door = self._doors.get(_plain(host))
         if door is not None:
             _check_port(door, host, int(port), "https" if port == "443" else "http")
-            line = await _open(door.host, door.port)
+            line = await _enter(door)
         elif proxy := self._proxy("https", host):
             await self._tunnel_on(client, target, proxy)
             return
@@ -172,7 +174,7 @@ class NamesProxy:
         onward = head.onward()
         if door is not None:
             _check_port(door, host, port, "http")
-            line = await _open(door.host, door.port)
+            line = await _enter(door)
         elif proxy is not None:
             line, path = await _open(proxy.hostname or "", proxy.port or 80), url.geturl()
             onward.fields += _credentials(proxy)
@@ -254,6 +256,19 @@ async def _open(host: str, port: int) -> Line:
         raise Refusal(504, f"{host}:{port}: no connection within {CONNECT_WITHIN_S:g} s") from None
     except (OSError, UnicodeError) as error:
         raise Refusal(502, f"{host}:{port}: {error}") from error
+
+
+async def _enter(door: FrontDoor) -> Line:
+    if door.via is None:
+        return await _open(door.host, door.port)
+    try:
+        async with asyncio.timeout(CONNECT_WITHIN_S):
+            way = await through(door.via, door.host, door.port)
+        return await asyncio.open_connection(sock=way, limit=HEAD_LIMIT)
+    except TimeoutError:
+        raise Refusal(504, f"{door.host}:{door.port}: no connection within {CONNECT_WITHIN_S:g} s") from None
+    except (OSError, InfraError) as error:
+        raise Refusal(502, f"{door.host}:{door.port}: {error}") from error
 
 
 def _check_port(door: FrontDoor, host: str, port: int, scheme: str) -> None:

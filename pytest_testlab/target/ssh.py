@@ -16,19 +16,18 @@ from pytest_testlab.target import commands
 from pytest_testlab.target.archive import pack
 from pytest_testlab.target.channel import OPEN_WITHIN_S, Session, Spare, SshChannel, output_ends, send, within
 from pytest_testlab.target.loop import shared_loop, wait_for
+from pytest_testlab.target.ways import ATTEMPT_S, log_in
 
 SLACK_S = 3.0
 """Beyond the deadline and its grace, for the news of it to arrive."""
-ATTEMPT_S = 10.0
-"""For one attempt at connecting, key exchange and login each."""
 
 
 class SshTarget:
     """A server with a line to it, synchronous; commands may run on it from several threads at once.
 
     The server's host key is pinned: no other is accepted, and none is trusted on first use. The user's own SSH
-    configuration, agent and known hosts have no part in it. A lost line raises `InfraError` from the call that was
-    under way; the next call opens a new one.
+    configuration, agent and known hosts have no part in it. Where the address has a jump host, the line leads through
+    it. A lost line raises `InfraError` from the call that was under way; the next call opens a new one.
     """
 
     def __init__(self, server: Server, *, connect_within_s: float = 30.0) -> None:
@@ -220,33 +219,13 @@ async def connect(address: SshAddress, within_s: float) -> asyncssh.SSHClientCon
     while True:
         try:
             async with asyncio.timeout(max(1.0, deadline - time.monotonic())):
-                return await _connect_once(address)
-        except (OSError, asyncssh.Error, TimeoutError) as error:
+                return await log_in(address)
+        except (OSError, asyncssh.Error, InfraError, TimeoutError) as error:
             if time.monotonic() + pause >= deadline:
                 say = str(error) or type(error).__name__
                 raise InfraError(f"{address.host}:{address.port}: no SSH within {within_s:g} s: {say}") from error
         await asyncio.sleep(pause)
         pause = min(2 * pause, 2.0)
-
-
-async def _connect_once(address: SshAddress) -> asyncssh.SSHClientConnection:
-    return await asyncssh.connect(
-        address.host,
-        address.port,
-        username=address.user,
-        client_keys=[asyncssh.import_private_key(address.private_key)],
-        known_hosts=([asyncssh.import_public_key(address.host_key)], [], []),
-        config=None,
-        agent_path=None,
-        gss_auth=False,
-        gss_kex=False,
-        preferred_auth="publickey",
-        connect_timeout=ATTEMPT_S,
-        login_timeout=ATTEMPT_S,
-        keepalive_interval=15,
-        keepalive_count_max=3,
-        compression_algs=None,
-    )
 
 
 async def _finish_upload(channel: SshChannel, session: Session, deadline: float) -> None:

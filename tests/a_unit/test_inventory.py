@@ -64,15 +64,15 @@ def test_all_is_said_at_once(tmp_path: Path) -> None:
     """Unknown keys with the nearest one, types, what is missing: each with its line."""
     text = 'leese = "3m"\n' + _web_1(port='"22"', disposable="false", adress='"x"') + '[[server]]\nname = "web 2"\n'
     assert _problems(tmp_path, text) == [
-        ':1: leese: unknown key; did you mean "lease"? (allowed: lease, server)',
+        ':1: leese: unknown key; did you mean "lease"? (allowed: known-hosts, lease, server)',
         ":9: server[1].port: expected an integer from 1 to 65535, got a string",
         ":10: server[1].disposable: must be true: the lab wipes this server, again and again, and touches no other",
         ':11: server[1].adress: unknown key; did you mean "address"? (allowed: address, blank, disposable, host-key, '
-        "identity, lease-file, name, port, ports, proof, root, user)",
+        "identity, jump, jump-host-key, jump-identity, lease-file, name, port, ports, proof, root, user)",
         ":12: server[2]: address is missing",
         ":12: server[2]: user is missing",
         ":12: server[2]: identity is missing",
-        ":12: server[2]: host-key is missing",
+        ":12: server[2]: host-key is missing; give it, or known-hosts = a file above the tables",
         ":12: server[2]: disposable is missing: say disposable = true",
         ":12: server[2]: blank is missing",
         ':13: server[2].name: "web 2" is not allowed; allowed: 1 to 63 of a-z, A-Z, 0-9, _, . and -, beginning and '
@@ -103,6 +103,11 @@ def test_a_server_that_is_not_disposable_is_refused(tmp_path: Path) -> None:
         ("root", '"/srv/../etc"', "must be an absolute path of two parts or more"),
         ("lease_file", '"lease"', "must be an absolute path of two parts or more"),
         ("address", '"-oProxyCommand=x"', "a host name or an IP address"),
+        ("jump", '"bastion"', "is not how one logs in; expected USER@HOST or USER@HOST:PORT"),
+        ("jump", '"ops@bastion:0"', "is not how one logs in"),
+        ("jump", '"ops@-oProxyCommand=x"', "is not how one logs in"),
+        ("jump_identity", '"key"', "is of a jump host, and there is no jump"),
+        ("jump_host_key", f'"{HOST_KEYS[1]}"', "is of a jump host, and there is no jump"),
     ],
 )
 def test_a_value_that_can_not_be_is_refused(tmp_path: Path, key: str, value: str, why: str) -> None:
@@ -119,6 +124,50 @@ def test_each_machine_is_listed_once(tmp_path: Path) -> None:
         ":11: server[2].address: is that of server[1]: each machine is listed once",
         ":14: server[2].host-key: is that of server[1]: each machine is listed once",
     ]
+
+
+def test_a_jump_host_has_a_pinned_key_too(tmp_path: Path) -> None:
+    """Its identity is the server's own unless another is named; without a key of its host it is refused."""
+    text = _web_1(jump='"ops@[2001:db8::1]:2222"', jump_host_key=f'"{HOST_KEYS[1]}"')
+    jump = read_inventory(_write(tmp_path, text)).servers[0].ssh.jump
+    assert jump is not None
+    assert (jump.user, jump.host, jump.port) == ("ops", "2001:db8::1", 2222)
+    assert jump.host_key == " ".join(HOST_KEYS[1].split()[:2])
+    assert jump.private_key == (tmp_path / "key").read_text()
+    assert _problems(tmp_path, _web_1(jump='"ops@bastion"')) == [
+        ":1: server[1]: jump-host-key is missing; give it, or known-hosts = a file above the tables"
+    ]
+    said = "\n".join(_problems(tmp_path, _web_1(jump='"ops@bastion"', jump_identity='"no-such-key"')))
+    assert "server[1].jump-identity" in said
+
+
+def test_keys_can_come_from_a_file_of_known_hosts(tmp_path: Path) -> None:
+    """By address and port, the jump host's too; the best kind of key, and none that is revoked."""
+    ecdsa = asyncssh.generate_private_key("ecdsa-sha2-nistp256").export_public_key().decode().strip()
+    lines = [f"192.0.2.10 {ecdsa}", f"192.0.2.10 {HOST_KEYS[0]}", f"[bastion.example]:2222 {HOST_KEYS[1]}"]
+    (tmp_path / "known").write_text("\n".join(lines) + "\n")
+    text = 'known-hosts = "known"\n' + _web_1(host_key="", jump='"ops@bastion.example:2222"')
+    [listed] = read_inventory(_write(tmp_path, text)).servers
+    assert listed.ssh.host_key == " ".join(HOST_KEYS[0].split()[:2])
+    assert listed.ssh.jump is not None
+    assert listed.ssh.jump.host_key == " ".join(HOST_KEYS[1].split()[:2])
+    with (tmp_path / "known").open("a") as known:
+        known.write(f"@revoked * {HOST_KEYS[0]}\n")
+    [listed] = read_inventory(_write(tmp_path, text)).servers
+    assert listed.ssh.host_key == " ".join(ecdsa.split()[:2])
+
+
+def test_a_server_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    """What to type is said; a file that can't be read is one line too, as is one that is something else."""
+    text = 'known-hosts = "known"\n' + _web_1(host_key="", port="2222")
+    [said] = _problems(tmp_path, text)
+    assert said.endswith("known can't be read: No such file or directory")
+    (tmp_path / "known").write_text(f"192.0.2.11 {HOST_KEYS[0]}\n")
+    [said] = _problems(tmp_path, text)
+    assert said.endswith("has no key of [192.0.2.10]:2222; type: ssh-keyscan -p 2222 192.0.2.10")
+    (tmp_path / "known").write_text("nonsense\n")
+    [said] = _problems(tmp_path, text)
+    assert "is no known_hosts file" in said
 
 
 def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
@@ -151,6 +200,10 @@ def test_a_pool_larger_than_the_inventory_is_refused(tmp_path: Path) -> None:
 def test_the_guide_is_right(tmp_path: Path) -> None:
     """The inventory that it shows can be read as it stands."""
     page = Path(__file__).resolve().parents[2] / "docs" / "guide" / "servers.md"
-    [text] = re.findall(r"```toml\n(.*?)```", page.read_text(), re.DOTALL)
+    text, jumps = re.findall(r"```toml\n(.*?)```", page.read_text(), re.DOTALL)
     inventory = read_inventory(_write(tmp_path, text.replace("~/.ssh/testlab", "key")))
     assert [listed.name for listed in inventory.servers] == ["web-1", "web-2"]
+    (tmp_path / "known").write_text(f"10.0.0.3 {HOST_KEYS[0]}\nbastion.example {HOST_KEYS[1]}\n")
+    rest = 'user = "root"\nidentity = "key"\ndisposable = true\nblank = { script = "true" }\n'
+    inventory = read_inventory(_write(tmp_path, jumps.replace("~/.ssh/known_hosts", "known") + rest))
+    assert inventory.servers[0].ssh.jump is not None

@@ -55,6 +55,22 @@ def test_a_run_uses_and_gives_back(lab: LabSession, servers: list[Sshd], tmp_pat
     assert lab.latest().provider == "ssh"
 
 
+def test_a_run_comes_through_a_jump_host(lab: LabSession, servers: list[Sshd], tmp_path: Path) -> None:
+    """Servers that only another one reaches: the same outcomes, through it."""
+    (lab.entry("alpha", PAGE) / "page.html").write_text("a page\n")
+    jump = servers[1].address
+    (tmp_path / "jump-key").touch(0o600)
+    (tmp_path / "jump-key").write_text(jump.private_key)
+    (tmp_path / "known").write_text(f"[127.0.0.1]:{jump.port} {jump.host_key}\n")
+    keys = {"jump": f'"{jump.user}@127.0.0.1:{jump.port}"', "jump-identity": '"../jump-key"'}
+    file = write_inventory(tmp_path / "inventory", servers[:1], keys=keys)
+    file.write_text('known-hosts = "../known"\n' + file.read_text())
+    result = lab.run("--testlab-inventory", str(file), provider="ssh")
+    assert result.ret == 0, result.stdout.str()
+    assert set(lab.statuses().values()) == {"passed"}
+    assert _is_free(servers[0])
+
+
 def test_a_run_without_a_free_server_ends_loudly(
     lab: LabSession, servers: list[Sshd], tmp_path: Path, store: StoreHandle, lab_home: Path
 ) -> None:
