@@ -72,6 +72,14 @@ class InfraError(TestlabError):
     """The server, SSH, the provider, the network or the lab itself is at fault."""
 
 
+class Taken(InfraError):
+    """Somebody else has the server. `holder` says who, in words: a lease in the store, or one on the server."""
+
+    def __init__(self, server: str, holder: object | None) -> None:
+        super().__init__(f"server {server} is in use by {holder or 'another run'}")
+        self.holder = holder
+
+
 class NotBlankError(InfraError):
     """A server could not be proven blank; no test may run on it."""
 

@@ -262,6 +262,18 @@ def new_nonce() -> str:
 # --- servers and targets ---------------------------------------------------------------------------------------------
 
 
+class Claim:
+    """The lease of a server that was there before. As it stands, that of a provider that nobody competes with."""
+
+    @property
+    def lost(self) -> str:
+        """Why the server is another's by now; "" while it is ours."""
+        return ""
+
+    def release(self) -> None:
+        """Give the server back; may be called twice, never raises."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ServerRequest:
     """What a run asks of a provider for one slot of its pool."""
@@ -276,9 +288,10 @@ class ServerRequest:
     """What to start from in place of the image's bare disk: what `Snapshots.snapshot` returned."""
     expires_at: dt.datetime | None = None
     """When the reaper may take the server, unless that is put off; None = the provider has nothing for a reaper."""
-    claim: Callable[[str], object] = field(default=lambda _name: None, repr=False, compare=False)
+    claim: Callable[[str], Claim] = field(default=lambda _name: Claim(), repr=False, compare=False)
     """Takes the lease of a server that was there before: to be called with its name, or what else is the machine's own,
-    before it is touched. Raises `InfraError` when somebody else has it. What a provider makes anew needs none."""
+    before it is touched. Raises `Taken` when somebody else has it, another `InfraError` when the store can't say.
+    The provider releases it when it gives the server back. What a provider makes anew needs none."""
     say: Callable[[str], object] = field(default=lambda _text: None, repr=False, compare=False)
     """For what is tried on the way, and what came of it: goes to the run's transcript at once, with secrets masked.
     Several lines are welcome, such as those of a console that goes with its server when `create` fails."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import json
 import os
 import secrets
@@ -11,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, cast
@@ -19,7 +20,8 @@ from typing import IO, cast
 import asyncssh
 
 from pytest_testlab.errors import InfraError, NotBlankError
-from pytest_testlab.model import Server, ServerRequest, SshAddress
+from pytest_testlab.labels import is_ours
+from pytest_testlab.model import Resource, Server, ServerRequest, SshAddress
 from pytest_testlab.options import Settings
 from pytest_testlab.protocols import Target
 from pytest_testlab.store.home import home
@@ -60,6 +62,8 @@ class LocalProvider:
             word=secrets.token_hex(12),
             user=self._account.name,
             folder=str(self._base / name),
+            labels=dict(request.labels),
+            created=time.time(),
         )
         host_key = asyncssh.generate_private_key("ssh-ed25519")
         client_key = asyncssh.generate_private_key("ssh-ed25519")
@@ -104,6 +108,29 @@ class LocalProvider:
         """Open a line; raises `InfraError`. From any process that was given the server."""
         self._alive(server)
         return SshTarget(server, connect_within_s=CONNECT_WITHIN_S)
+
+    # --- for the reaper -----------------------------------------------------------------------------------------------
+
+    def resources(self) -> Iterable[Resource]:
+        """Every target of this lab on this machine that was made with labels, by its record on disk."""
+        found = ((record, records.labels_of(self._base, record)) for record in records.every(self._base))
+        return [_resource(record, labels) for record, labels in found if is_ours(labels)]
+
+    def remove(self, resource: Resource) -> None:
+        """End a target and all that runs on it, and remove its folder; gone already = done. From any process."""
+        record = records.read(self._base, places.check_name(resource.id))
+        if record is not None:
+            self._destroy(record)
+
+    def write_labels(self, resource: Resource, labels: Mapping[str, str]) -> None:
+        """Set some of a target's labels; raises `InfraError` when it is gone."""
+        record = records.read(self._base, places.check_name(resource.id))
+        if record is None:
+            raise InfraError(f"{resource.name} is gone")
+        try:
+            records.write_labels(self._base, record, labels)
+        except OSError as error:
+            raise InfraError(f"{resource.name}: its labels can't be written: {error}") from error
 
     def _log(self, name: str) -> str | None:
         """The end of a target's log; None where there is none."""
@@ -182,6 +209,13 @@ def _server(record: Record, image: str | None, ssh: SshAddress | None) -> Server
         isolation=ISOLATION,
         facts={"root": record.folder, "ports": record.ports, "user": record.user, "run": record.run},
         proof={"processes": "none yet", "folder": "new", "ports": f"nothing listens on {record.ports}"},
+    )
+
+
+def _resource(record: Record, labels: Mapping[str, str]) -> Resource:
+    created = dt.datetime.fromtimestamp(record.created, dt.UTC) if record.created else None
+    return Resource(
+        kind="server", id=record.name, name=record.name, provider=LocalProvider.name, labels=labels, created_at=created
     )
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from testlab_local.processes import Process
@@ -30,6 +32,10 @@ class Record:
     """Of its SSH server."""
     started: int = 0
     """Clock ticks after boot when that started; tells it from a later process with the same number."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """As it was made; `labels_of` knows what was written since."""
+    created: float = 0.0
+    """Seconds since 1970."""
 
     @property
     def process(self) -> Process:
@@ -71,7 +77,34 @@ def every(base: Path) -> Iterator[Record]:
             yield record
 
 
+def labels_of(base: Path, record: Record) -> dict[str, str]:
+    """A target's labels by now."""
+    return {**record.labels, **_written(base, record)}
+
+
+def write_labels(base: Path, record: Record, labels: Mapping[str, str]) -> None:
+    """Set some of a target's labels. They lie in a file of their own: others write the record."""
+    file = _labels_file(base, record.name)
+    draft = file.with_name(f"{file.name}-{os.getpid()}-{threading.get_ident()}")
+    draft.write_text(json.dumps({"word": record.word, **_written(base, record), **labels}))
+    draft.replace(file)
+
+
+def _written(base: Path, record: Record) -> dict[str, str]:
+    """What was set since it was made; nothing of an earlier target of the name."""
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        written: dict[str, str] = json.loads(_labels_file(base, record.name).read_text())
+        if written.pop("word") == record.word:
+            return written
+    return {}
+
+
+def _labels_file(base: Path, name: str) -> Path:
+    return base / ".records" / f"{name}.labels"
+
+
 def forget(base: Path, name: str) -> None:
-    """Remove a target's record and log; gone already = done."""
+    """Remove a target's record, labels and log; gone already = done."""
     file_of(base, name).unlink(missing_ok=True)
+    _labels_file(base, name).unlink(missing_ok=True)
     log_of(base, name).unlink(missing_ok=True)

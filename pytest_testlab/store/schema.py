@@ -275,3 +275,23 @@ schedule_job = sa.Table(
     sa.Column("job_state", sa.LargeBinary, nullable=False),
     sa.Index("ix_schedule_job_next_run_time", "next_run_time"),
 )
+
+# Who may use a server, a row for each that was ever held. Its moments are the database's own; `epoch` only grows, so
+# that whoever holds an older one is told that it lost the server.
+lease = sa.Table(
+    "lease",
+    metadata,
+    sa.Column("key", sa.Text, primary_key=True),
+    _text("provider"),
+    _text("server"),
+    _text("run"),
+    _small("slot"),
+    _text("holder"),
+    sa.Column("trigger", sa.Text, nullable=False, server_default=""),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+    _text("state"),
+    _moment("taken_at"),
+    _moment("heartbeat_at"),
+    _moment("expires_at"),
+    sa.Index("lease_run_idx", "run"),
+)

@@ -236,3 +236,31 @@ class NextView:
 
     schedule: str
     at: dt.datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeaseView:
+    """Who has, or had, a server; all moments are by the database's clock."""
+
+    key: str
+    """`provider/` and the server's name, or what else is the machine's own."""
+    provider: str
+    server: str
+    """Its name, for people."""
+    run: str
+    slot: int
+    holder: str
+    """Run, host and process that hold it."""
+    trigger: str
+    epoch: int
+    """Grows whenever the server is taken, made blank or taken from its holder."""
+    state: str
+    """`held` or `released`."""
+    taken_at: dt.datetime
+    heartbeat_at: dt.datetime
+    expires_at: dt.datetime
+    lapsed: bool
+    """Whether it expired by now: anybody may take the server."""
+
+    def __str__(self) -> str:
+        return f"run {self.run}, {self.trigger or 'started by somebody'}, until {self.expires_at:%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,33 @@
+"""Who has which server."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import sqlalchemy as sa
+
+from pytest_testlab.store.views import LeaseView
+
+_LEASES = """
+    SELECT key, provider, server, run, slot, holder, trigger, epoch, state, taken_at, heartbeat_at, expires_at,
+           state = 'held' AND expires_at <= now() AS lapsed
+    FROM lease
+"""
+
+
+def find(connection: sa.Connection, key: str) -> LeaseView | None:
+    """The lease of a server, by its key; None when nobody ever had it."""
+    row = connection.execute(sa.text(_LEASES + "WHERE key = :key"), {"key": key}).one_or_none()
+    return None if row is None else _view(row)
+
+
+def held(connection: sa.Connection) -> list[LeaseView]:
+    """The leases that were not given back, the oldest first; those that lapsed say so."""
+    rows = connection.execute(sa.text(_LEASES + "WHERE state = 'held' ORDER BY taken_at, key"))
+    return [_view(row) for row in rows]
+
+
+def _view(row: sa.Row[tuple[object, ...]]) -> LeaseView:
+    values = dict(row._mapping)
+    moments = {name: value.astimezone(dt.UTC) for name, value in values.items() if isinstance(value, dt.datetime)}
+    return LeaseView(**values | moments)
