@@ -14,13 +14,16 @@ from typing import Any
 import pluggy
 
 from pytest_testlab.catalog.attempts import Attempt, blocked, outline, skip
-from pytest_testlab.catalog.bundler import Bundler
+from pytest_testlab.catalog.bundler import COLLECT_WITHIN_S, Bundler
 from pytest_testlab.catalog.follow import Follow, Follower
 from pytest_testlab.catalog.interrupts import Interrupts
 from pytest_testlab.catalog.items import CatalogItem, Equipment, Failed, Headline, Unit, UnitState
 from pytest_testlab.catalog.secrets import SecretLookup
+from pytest_testlab.diagnosis.bundle import masked
 from pytest_testlab.diagnosis.collect import RawSection, collect, prepare
+from pytest_testlab.diagnosis.lastwords import last_words, told, with_last_words
 from pytest_testlab.diagnosis.redact import Redactor
+from pytest_testlab.diagnosis.sections import cloud_init
 from pytest_testlab.errors import InfraError, RequirementMissing, StageFailure, TestlabError
 from pytest_testlab.model import Bundle, FailureClass, Server, Status
 from pytest_testlab.moments import Moments
@@ -76,6 +79,8 @@ class Lab:
         self._server: Server | None = None
         self._equipment: Equipment | None = None
         self._attempt: Attempt | None = None
+        self._installing = Observations()
+        """What was seen of the platform's installation on the target."""
         self.follow: Follow | None = None
         """Which tests' output somebody wants to see as it comes."""
 
@@ -92,12 +97,25 @@ class Lab:
             with self.interrupts.allowed():
                 versions = self._use(server, install)
         except InfraError as error:
+            self._tell_of_server(server)
             raise InfraError(self.mask(str(error))) from error
         except Exception as error:
+            self._tell_of_server(server)
             who = f"the provider {self._provider.name} or the platform {self._platform.name}"
             raise InfraError(self.mask(f"{who} failed: {type(error).__name__}: {error}")) from error
         self.spoiled = ""
         return versions
+
+    def _tell_of_server(self, server: Server) -> None:
+        """A server that could not be made a target belongs to no test: what is left to know goes to the transcript."""
+        if self._target is None:
+            return
+        sections = [*self._installing.sections(), cloud_init(server)]
+        raw = collect(self._target, sections, deadline_s=COLLECT_WITHIN_S)
+        said = told(masked(raw, self._redactor).sections, server.name)
+        if said:
+            with suppress(JournalFull):
+                self._journal.append(events.provisioning(slot=self.slot, at=self._moments.now(), say=said), sync=False)
 
     def mask(self, text: str, also: Iterable[str] = ()) -> str:
         """A text without the secrets of the lab and of its entries, nor `also`."""
@@ -108,6 +126,7 @@ class Lab:
         self._redactor = self._redactor.knowing(values)
 
     def _use(self, server: Server, install: bool) -> Mapping[str, str]:
+        self._installing = Observations()
         if self._target is None or self._server is None or _led_to(self._server) != _led_to(server):
             self.close()
             self._target = self._provider.connect(server)
@@ -115,7 +134,7 @@ class Lab:
         self._equipment = Equipment(
             target=self._target, platform=self._platform, secrets=self.secrets, tell=self.tell_secrets
         )
-        return self._platform.install(self._target, Observations()) if install else {}
+        return self._platform.install(self._target, self._installing) if install else {}
 
     def close(self) -> None:
         """End the line to the target."""
@@ -319,7 +338,11 @@ class Lab:
     # --- the bundle ---------------------------------------------------------------------------------------------------
 
     def _collect(self, attempt: Attempt, state: UnitState, failure: TestlabError | None) -> Bundle:
-        return self._bundler.collect(self.target, attempt, state, failure, self._redactor.knowing(state.concealed))
+        redactor = self._redactor.knowing(state.concealed)
+        bundle = self._bundler.collect(self.target, attempt, state, failure, redactor)
+        if bundle.verdict is None or bundle.verdict.failure_class is not FailureClass.INFRA:
+            return bundle
+        return with_last_words(bundle, last_words(self._provider, self.target), redactor)
 
     # --- the journal --------------------------------------------------------------------------------------------------
 

@@ -34,17 +34,23 @@ def diagnose(
     has_app: bool = True,
 ) -> Bundle:
     """The bundle of one attempt, masked; with a verdict and a headline when `failure` ended it."""
-    masked = [_masked(section, redactor) for section in raw]
-    sections = tuple(section for section, _ in masked)
-    redacted = sum(count for _, count in masked)
+    bare = masked(raw, redactor)
+    sections, redacted = bare.sections, bare.redacted
     if failure is None:
-        return Bundle(sections=sections, verdict=None, headline=(), redacted=redacted)
+        return bare
     evidence = gather(
         entry=entry, stage=stage, failure=failure, static=static, raw=raw, sections=sections, has_app=has_app
     )
     verdict = classify(evidence, rules)
     lines = headline(evidence, verdict, redactor.redact_text)
     return Bundle(sections=sections, verdict=_shown(verdict, redactor), headline=lines, redacted=redacted)
+
+
+def masked(raw: Sequence[RawSection], redactor: Redactor) -> Bundle:
+    """Sections alone, masked: a bundle of nothing that was judged."""
+    parts = [_masked(section, redactor) for section in raw]
+    sections = tuple(section for section, _ in parts)
+    return Bundle(sections=sections, verdict=None, headline=(), redacted=sum(count for _, count in parts))
 
 
 def gather(

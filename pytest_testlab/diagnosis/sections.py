@@ -45,6 +45,18 @@ esac
     return Section(name="journald", source=command, script=script)
 
 
+def cloud_init(server: Server) -> Section:
+    """How a server of a cloud was set up when it first booted; for when something is wrong with it."""
+    path = "/var/log/cloud-init-output.log"
+    absent = None
+    if server.ssh is None:
+        absent = "no SSH leads to this target"
+    elif server.isolation == NO_ISOLATION:
+        absent = "the target shares its machine, and cloud-init's log would be that one's"
+    why = "cloud-init did not run there, or its log can't be read"
+    return Section(name="cloud-init", source=path, files=(path,), files_absent=why, absent=absent)
+
+
 def resources(folder: str, *, shared: bool = False) -> Section:
     """Disk, memory, load, and the largest processes; on a shared machine those of the target's user alone."""
     own = "$(id -u)" if shared else ""

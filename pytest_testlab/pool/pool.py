@@ -122,6 +122,10 @@ class Pool:
         """Give a slot up for good, with the reason."""
         slot.say = self._mask(say)
         self._move(slot, SlotState.LOST)
+        self.ask_console(slot)
+
+    def ask_console(self, slot: Slot) -> None:
+        """Have what is left to read of a slot's server taken down, before it goes; returns at once."""
         if slot.server is not None and not self._closed:
             with contextlib.suppress(RuntimeError):  # the threads are at their end, and so is the server
                 self._threads.submit(self._ask_console, slot, slot.server)

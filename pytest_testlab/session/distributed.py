@@ -87,6 +87,14 @@ class Distributed(Controller):
         if node is self.asked and not self.run.tests:
             self.asked = None
 
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Count a result; where no worker is let in by the provider, this process reads a faulty server's console."""
+        super().pytest_runtest_logreport(report)
+        result: Mapping[str, Any] | None = getattr(report, "testlab", None)
+        at_fault = result is not None and result["failure_class"] == "infra" and result["slot"] is not None
+        if result is not None and at_fault and self.settings.credentials:
+            self.run.pool.ask_console(self.run.pool.slots[result["slot"]])
+
     # --- tests --------------------------------------------------------------------------------------------------------
 
     def pytest_xdist_make_scheduler(self, config: pytest.Config) -> PullScheduler:

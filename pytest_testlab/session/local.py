@@ -13,6 +13,7 @@ from pytest_testlab.catalog.items import LAB, CatalogItem, Unit, describe, given
 from pytest_testlab.catalog.lab import Lab
 from pytest_testlab.distribution import private
 from pytest_testlab.errors import InfraError
+from pytest_testlab.pool.pool import SlotState
 from pytest_testlab.session.assemble import hidden_values, make_lab, secret_source
 from pytest_testlab.session.controller import EXIT_NOT_BLANK, READY_WITHIN_S, Controller
 
@@ -105,11 +106,14 @@ class Local(Controller):
         self.run.pool.busy(slot)
 
     def _take_target(self, *, install: bool) -> None:
+        slot = self.run.pool.slots[0]
         try:
             with self.interrupts.allowed():
-                server = self.run.pool.wait_ready(self.run.pool.slots[0], READY_WITHIN_S)
+                server = self.run.pool.wait_ready(slot, READY_WITHIN_S)
             self.lab.use(server, install=install)
             self.board.usable(0, server.epoch)
         except InfraError as error:
+            if slot.state is not SlotState.LOST:
+                self.run.pool.lose(slot, str(error))
             self.run.aborted = f"no proven blank target: {error}"
             raise pytest.exit.Exception(self.run.aborted, returncode=EXIT_NOT_BLANK) from None

@@ -10,11 +10,13 @@ import pytest
 from pytest_testlab.catalog.attempts import outline
 from pytest_testlab.catalog.bundler import COLLECT_WITHIN_S
 from pytest_testlab.catalog.items import RERUN
-from pytest_testlab.diagnosis.bundle import diagnose
+from pytest_testlab.diagnosis.bundle import masked
 from pytest_testlab.diagnosis.collect import LOST, RawSection, collect
+from pytest_testlab.diagnosis.lastwords import console
 from pytest_testlab.diagnosis.redact import Redactor
+from pytest_testlab.diagnosis.sections import cloud_init
 from pytest_testlab.distribution.watchdog import stacks_file
-from pytest_testlab.model import Bundle, Section, Server, Stage
+from pytest_testlab.model import Section, Server
 from pytest_testlab.pool.pool import Slot
 from pytest_testlab.recording import events
 from pytest_testlab.session.run import Run
@@ -45,7 +47,7 @@ def rescue(
     own = [_last_words(run, worker, say)]
 
     def look(server: Server) -> None:
-        bundle = _masked([*own, *_of_target(run, server)], redactor)
+        bundle = masked([*own, *_of_target(run, server)], redactor)
         manifest, blob = events.pack_bundle(bundle.sections)
         run.note(events.finished(**about, manifest=manifest, redacted=bundle.redacted), blob)
 
@@ -86,27 +88,14 @@ def _of_target(run: Run, server: Server) -> list[RawSection]:
     try:
         target = run.provider.connect(server)
     except Exception as error:  # noqa: BLE001 - a target that is gone as well is what this is for
-        return [app, RawSection(name="target", source=server.name, absent=f"{LOST}: {error}"), _console(run, server)]
+        lost = RawSection(name="target", source=server.name, absent=f"{LOST}: {error}")
+        return [app, lost, console(run.provider, server)]
     try:
         offered = run.hooks.hook.testlab_sections(target=target, deployment=None)
         sections: list[Section] = [section for more in offered for section in more or ()]
-        return [app, *collect(target, sections, deadline_s=COLLECT_WITHIN_S), _console(run, server)]
+        had = collect(target, [*sections, cloud_init(server)], deadline_s=COLLECT_WITHIN_S)
+        return [app, *had, console(run.provider, server)]
     except Exception as error:  # noqa: BLE001 - as above
         return [app, RawSection(name="target", source=server.name, absent=f"{type(error).__name__}: {error}")]
     finally:
         target.close()
-
-
-def _console(run: Run, server: Server) -> RawSection:
-    try:
-        text = run.provider.console(server)
-    except Exception as error:  # noqa: BLE001 - as above
-        return RawSection(name="console", source=run.provider.name, absent=f"{type(error).__name__}: {error}")
-    if text is None:
-        return RawSection(name="console", source=run.provider.name, absent="the provider has none")
-    data = text.encode(errors="replace")[-STACKS_BYTES:]
-    return RawSection(name="console", source=run.provider.name, text=data, size=len(data))
-
-
-def _masked(raw: list[RawSection], redactor: Redactor) -> Bundle:
-    return diagnose(entry="", stage=Stage.INSTALL, failure=None, static=False, raw=raw, redactor=redactor, rules=())
