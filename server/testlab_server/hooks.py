@@ -6,10 +6,11 @@ import argparse
 from collections.abc import Callable, Iterable
 
 from pytest_testlab.hookspecs import hookimpl
-from testlab_server.commands import schedule, serve
 
 
 @hookimpl
 def testlab_commands() -> Iterable[Callable[[argparse._SubParsersAction[argparse.ArgumentParser]], None]]:
     """`testlab serve` and `testlab schedule`."""
+    from testlab_server.commands import schedule, serve  # import SQLAlchemy: not for a session, nor for its workers
+
     return [serve.add_parser, schedule.add_parser]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 ENTRY = """
@@ -49,6 +52,14 @@ def test_the_plugin_imports_lightly(pytester: pytest.Pytester) -> None:
         """
     )
     pytester.runpytest_subprocess().assert_outcomes(passed=1)
+
+
+def test_plugins_of_the_lab_import_lightly() -> None:
+    """Every session and each of its workers loads them all: what only one of their commands needs waits for it."""
+    code = "import sys; from pytest_testlab.plugins import plugin_manager; plugin_manager(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert "testlab_server.hooks" in done.stdout.split()
+    assert not {"asyncssh", "asyncio", "sqlalchemy", "psycopg", "alembic", "flask", "hcloud"} & set(done.stdout.split())
 
 
 def test_it_can_be_turned_off(pytester: pytest.Pytester) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from testlab_local.provider import LocalProvider
+from tools import ALONE
 
 import pytest_testlab
 from pytest_testlab import api
@@ -36,7 +37,7 @@ def catalog(tmp_path: Path, store: StoreHandle, lab_home: Path, monkeypatch: pyt
     monkeypatch.setenv("TESTLAB_DATABASE_URL", store.url)
     monkeypatch.setenv("TESTLAB_HOME", str(lab_home))
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider\n")
+    (tmp_path / "pytest.ini").write_text(f"[pytest]\naddopts = {' '.join(ALONE)} -p no:cacheprovider\n")
     write(tmp_path, "shop", "true")
     return tmp_path
 

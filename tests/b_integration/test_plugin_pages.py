@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from inventories import sshds
 from sessions import LabSession
+from tools import ALONE
 from vm import write_vm
 
 from pytest_testlab.store.embedded import StoreHandle
@@ -83,7 +84,7 @@ def test_the_provider_keeps_its_promises(pytester: pytest.Pytester) -> None:
     (pytester.path / "conftest.py").write_text(PROVIDER)
     (pytester.path / "test_vm.py").write_text(SUITE)
     some = "may_be_repeated or leaves_no_file or not_there or a_worker"
-    result = pytester.runpytest_subprocess("-k", some, "-p", "no:cacheprovider")
+    result = pytester.runpytest_subprocess("-k", some, "-p", "no:cacheprovider", *ALONE)
     result.assert_outcomes(passed=6, deselected=35)
 
 

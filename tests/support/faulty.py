@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psycopg
 import sqlalchemy as sa
+from tools import ALONE
 
 from pytest_testlab.recording.folder import RunFolder
 from pytest_testlab.recording.journal import JournalError, read_segment
@@ -88,7 +89,7 @@ class Catalog:
     def start(self, *arguments: str, pool: int = 2, before: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
         """Begin a run; `before` is put before the command."""
         command = [*before, sys.executable, "-m", "pytest", "--testlab-pool", str(pool), "--testlab-provider", "memory"]
-        command += ["-p", "no:cacheprovider", "-p", "no:randomly", *self.options, *arguments]
+        command += ["-p", "no:cacheprovider", *ALONE, *self.options, *arguments]
         with self.output.open("wb") as output:
             return subprocess.Popen(
                 command,

@@ -15,6 +15,7 @@ from pathlib import Path
 from testlab_server.scheduler.folder import NightFolder
 from testlab_server.scheduler.jobs import Jobs
 from testlab_server.scheduler.service import Scheduler
+from tools import ALONE
 
 from pytest_testlab.labfile.format import LabFile, read_lab_file
 from pytest_testlab.options import Settings
@@ -56,7 +57,7 @@ class ScheduledLab:
         self.heard: list[str] = []
         (folder / "apps" / "one").mkdir(parents=True)
         (folder / "apps" / "one" / "testlab.toml").write_text(ENTRY)
-        (folder / "pytest.ini").write_text("[pytest]\naddopts = -p no:randomly -p no:cacheprovider\n")
+        (folder / "pytest.ini").write_text(f"[pytest]\naddopts = {' '.join(ALONE)} -p no:cacheprovider\n")
 
     # --- what is to be played ---
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from tools import ALONE
 
 from pytest_testlab.store.embedded import StoreHandle
 from pytest_testlab.store.reads import attempts, runs
@@ -46,7 +47,7 @@ class LabSession:
 
     def run(self, *arguments: str, pool: int = 1, provider: str = "memory", stdin: bytes = b"") -> pytest.RunResult:
         """Start a session as a process of its own."""
-        options = ("--testlab-pool", str(pool), "--testlab-provider", provider, "-p", "no:randomly")
+        options = ("--testlab-pool", str(pool), "--testlab-provider", provider, *ALONE)
         command = (*self.pytester._getpytestargs(), *options, *arguments)
         return self.pytester.run(*command, stdin=stdin, timeout=120)
 
@@ -57,7 +58,7 @@ class LabSession:
 
     def start(self, *arguments: str, pool: int = 1, provider: str = "memory") -> subprocess.Popen[str]:
         """Start a session in a process group of its own, and don't wait for it; its output is one text."""
-        options = ("--testlab-pool", str(pool), "--testlab-provider", provider, "-p", "no:randomly")
+        options = ("--testlab-pool", str(pool), "--testlab-provider", provider, *ALONE)
         return subprocess.Popen(
             [*map(str, self.pytester._getpytestargs()), *options, *arguments],
             cwd=self.pytester.path,

@@ -9,6 +9,10 @@ from typing import NoReturn
 
 import pytest
 
+ALONE = ("-p", "no:randomly", "-p", "no:hypothesispytest", "-p", "no:pytest_mock")
+"""For a session that a test starts: without the plugins that the lab's own tests use, which would cost each of its
+processes a third of its start. tests/matrix is about being beside other plugins."""
+
 
 def tool(name: str, package: str) -> str:
     """The path of a program; without it root's test fails, and others' are skipped, saying what to install."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from screens import Screen
 from sessions import LabSession
+from tools import ALONE
 
 FAILS = '[build]\ncommands = ["exit 3"]\n\n[run]\ncommand = "true"\n'
 SLEEPS = '[build]\ncommands = ["sleep 100"]\n\n[run]\ncommand = "true"\n'
@@ -24,7 +25,7 @@ def own_place(lab: LabSession, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def show(lab: LabSession, *arguments: str, pool: int = 1, columns: int = 100) -> Screen:
-    command = [*map(str, lab.pytester._getpytestargs()), "--testlab-provider", "memory", "-p", "no:randomly"]
+    command = [*map(str, lab.pytester._getpytestargs()), "--testlab-provider", "memory", *ALONE]
     command += ["--testlab-pool", str(pool), *arguments]
     return Screen(command, cwd=lab.pytester.path, environ=os.environ, columns=columns)
 
@@ -85,7 +86,7 @@ def test_killed(screen: Screen) -> None:
 def test_no_block(lab: LabSession, arguments: list[str], environ: dict[str, str]) -> None:
     """Under -s, on a dumb terminal and in CI nothing is ever rewritten; each test has its line."""
     lab.entry("alpha")
-    command = [*map(str, lab.pytester._getpytestargs()), "--testlab-provider", "memory", *arguments]
+    command = [*map(str, lab.pytester._getpytestargs()), "--testlab-provider", "memory", *ALONE, *arguments]
     with Screen(
         ["env", *(f"{k}={v}" for k, v in environ.items()), *command], cwd=lab.pytester.path, environ=os.environ
     ) as screen:
