@@ -1,6 +1,6 @@
 # What people type. `make demo` and `make test` set up everything they need.
 .DEFAULT_GOAL := help
-.PHONY: help demo test tools unit integration e2e lint bench matrix drill screenshots setup clean
+.PHONY: help demo test tools unit integration e2e lint bench matrix drill standin screenshots setup clean
 
 # Not a python below some user's home: the unprivileged accounts that tests run under could not reach it.
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3.13 /usr/bin/python3.12 /usr/bin/python3.11) python3)
@@ -53,6 +53,9 @@ matrix: tools $(STAMP) ## every Python here, the lowest versions allowed, and th
 
 drill: tools $(STAMP) ## kill and break what can be, hundreds of times; SEED=N plays a former drill again
 	PYTHONPATH=tests/support $(BIN)/python -m drill $(if $(SEED),--seed $(SEED)) $(DRILL)
+
+standin: $(STAMP) ## a stand-in for the Hetzner Cloud API on loopback; options in STANDIN (try STANDIN=--help)
+	@PYTHONPATH=tests/support exec $(BIN)/python -m standin $(STANDIN)
 
 screenshots: tools $(STAMP) ## pictures of the pages, into build/screenshots
 	$(BIN)/python tests/screenshots.py build/screenshots

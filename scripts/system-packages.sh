@@ -32,6 +32,7 @@ if [ "${1:-}" = test ]; then
     use chromium command -v chromium
     use openssh-server command -v sshd
     use npm command -v npm
+    use hcloud-cli command -v hcloud
     use faketime command -v faketime
     # Playwright's own Node.js wants it.
     use libatomic1 "${PYTHON:-python3}" -c 'import ctypes; ctypes.CDLL("libatomic.so.1")'

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -170,11 +171,24 @@ async def serve(orders: Orders, record: Record) -> None:
     loop.add_reader(0, lambda: None if os.read(0, 4096) else over.set())
     listener, block = ports.claim()
     target = Target(orders, record, children)
-    await asyncssh.listen(
-        sock=listener,
-        server_host_keys=[asyncssh.import_private_key(orders.host_private_key)],
+    await listen(
+        listener,
+        asyncssh.import_private_key(orders.host_private_key),
         authorized_client_keys=asyncssh.import_authorized_keys(orders.client_public_key),
         process_factory=target.handle,
+    )
+    record = _announced(record, listener.getsockname()[1], block)
+    records.write(Path(orders.base), record)
+    sys.stdout.write(json.dumps(asdict(record)) + "\n")
+    sys.stdout.flush()
+    await over.wait()
+
+
+async def listen(listener: socket.socket, host_key: asyncssh.SSHKey, **more: Any) -> asyncssh.SSHAcceptor:
+    """Serve commands, by public key only; `more` says who may come in and what becomes of a command."""
+    return await asyncssh.listen(
+        sock=listener,
+        server_host_keys=[host_key],
         config=None,
         encoding=None,
         allow_pty=False,
@@ -188,12 +202,8 @@ async def serve(orders: Orders, record: Record) -> None:
         login_timeout=15,
         keepalive_interval=15,
         keepalive_count_max=3,
+        **more,
     )
-    record = _announced(record, listener.getsockname()[1], block)
-    records.write(Path(orders.base), record)
-    sys.stdout.write(json.dumps(asdict(record)) + "\n")
-    sys.stdout.flush()
-    await over.wait()
 
 
 def _announced(record: Record, port: int, block: range) -> Record:
