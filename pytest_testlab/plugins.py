@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
-from typing import TypeVar
+from typing import Any, Literal, TypeVar
 
 import pluggy
 
 from pytest_testlab import hookspecs
-from pytest_testlab.errors import UsageError
+from pytest_testlab.errors import TestlabError, UsageError, one_line
+from pytest_testlab.options import Settings
+from pytest_testlab.protocols import Platform, Provider
+from pytest_testlab.seams import blame, check_fit, check_hooks
+from pytest_testlab.seams import nearest as nearest
 
 GROUP = "testlab"
 BUILT_IN = (
@@ -25,30 +28,62 @@ T = TypeVar("T")
 def plugin_manager(extra: Iterable[object] = ()) -> pluggy.PluginManager:
     """A manager with the built-ins, every installed plugin of the group `testlab`, and `extra`.
 
-    Raises `UsageError` that names the plugin which can't be loaded.
+    Raises `UsageError` that names the plugin which can't be loaded, or whose hooks aren't the lab's.
     """
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     for name in BUILT_IN:
         manager.register(__import__(name, fromlist=["_"]), name=name)
     for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+        who = f"the plugin {point.name!r} ({point.value})"
         try:
             plugin = point.load()
         except Exception as error:
-            say = f"{type(error).__name__}: {error}"
-            raise UsageError(f"the plugin {point.name!r} ({point.value}) can't be loaded: {say}") from error
+            raise UsageError(blame(f"{who} can't be loaded: it", error)) from error
         if not manager.is_registered(plugin):
-            manager.register(plugin, name=point.name)
+            _register(manager, plugin, who, name=point.name)
     for plugin in extra:
-        manager.register(plugin)
-    manager.check_pending()
+        _register(manager, plugin, getattr(plugin, "__file__", None) or f"the plugin {type(plugin).__name__}")
     return manager
+
+
+def _register(manager: pluggy.PluginManager, plugin: object, who: str, name: str | None = None) -> None:
+    check_hooks(plugin, who, manager.parse_hookimpl_opts)
+    try:
+        manager.register(plugin, name=name)
+    except (pluggy.PluginValidationError, ValueError) as error:
+        raise UsageError(f"{who}: {one_line(' '.join(str(error).split()))}") from error
 
 
 def credentials(manager: pluggy.PluginManager, environ: Mapping[str, str]) -> dict[str, str]:
     """What the environment holds of that which lets providers in, by name (`testlab_credentials`)."""
-    names = (name for offered in manager.hook.testlab_credentials() for name in offered or ())
+    names = (name for offered in called(manager, "testlab_credentials") for name in offered or ())
     return {name: environ[name] for name in names if environ.get(name)}
+
+
+def called(manager: pluggy.PluginManager, hook: str) -> list[Any]:
+    """What the plugins answer to a hook without arguments; raises `UsageError` with the place where one fails."""
+    try:
+        return list(getattr(manager.hook, hook)())
+    except Exception as error:
+        raise UsageError(blame(f"a plugin's {hook}", error)) from error
+
+
+def made(manager: pluggy.PluginManager, kind: Literal["provider", "platform"], name: str, settings: Settings) -> Any:
+    """The provider or the platform that is called `name`, held against its protocol.
+
+    Raises `UsageError` in one line when there is none of that name, when its factory fails, or when what it makes lacks
+    a method or takes other arguments; and what the factory raises of the lab's own errors.
+    """
+    factory = pick(kind, name, offers(called(manager, f"testlab_{kind}s")))
+    try:
+        plugin = factory(settings)
+    except TestlabError:
+        raise
+    except Exception as error:
+        raise UsageError(blame(f"the {kind} {name}", error, factory)) from error
+    check_fit(plugin, {"provider": Provider, "platform": Platform}[kind], f"the {kind} {name}")
+    return plugin
 
 
 def offers(results: Iterable[Mapping[str, T] | None]) -> dict[str, T]:
@@ -64,12 +99,3 @@ def pick(kind: str, name: str, offered: Mapping[str, T]) -> T:
     if name in offered:
         return offered[name]
     raise UsageError(f"no {kind} is called {name!r}{nearest(name, offered)}")
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A clause that suggests the nearest known names, or lists them: "; did you mean …?"."""
-    known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
-    if close:
-        return f"; did you mean {' or '.join(close)}?"
-    return f"; known: {', '.join(known)}" if known else ""

@@ -18,6 +18,7 @@ from pytest_testlab.diagnosis.suspects import suspect_hosts
 from pytest_testlab.errors import BuildFailed, DeadlinePassed, DeployFailed, StepFailed, TestlabError
 from pytest_testlab.model import Bundle, Deployment, Section
 from pytest_testlab.protocols import Platform, Target
+from pytest_testlab.seams import blame
 
 COLLECT_WITHIN_S = 20.0
 LOGS_OF_WORK = ("build", "blocks")
@@ -80,7 +81,7 @@ class Bundler:
             offered = self._hooks.hook.testlab_sections(target=target, deployment=first)
             return sections + [section for more in offered for section in more or ()]
         except Exception as error:  # noqa: BLE001 - a plugin that is broken must not cost a bundle its other sections
-            why = f"a plugin's testlab_sections failed: {type(error).__name__}: {error}"
+            why = blame("a plugin's testlab_sections", error)
             return [*sections, Section(name="plugins", source="testlab_sections", absent=why)]
 
     def of_platform(self, target: Target, deployment: Deployment) -> list[Section]:
@@ -89,7 +90,7 @@ class Bundler:
             probe = self._platform.probe(target, deployment)
             return [*self._platform.sections(target, deployment), probe]
         except Exception as error:  # noqa: BLE001 - as above: an outcome without a record would be lost
-            why = f"the platform {self._platform.name} could not say: {type(error).__name__}: {error}"
+            why = blame(f"the platform {self._platform.name}", error, self._platform)
             return [Section(name="proxy-probe", source=self._platform.name, absent=why)]
 
 

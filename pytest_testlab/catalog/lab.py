@@ -30,6 +30,7 @@ from pytest_testlab.moments import Moments
 from pytest_testlab.protocols import Platform, Provider, Target
 from pytest_testlab.recording import events
 from pytest_testlab.recording.journal import Journal, JournalFull
+from pytest_testlab.seams import blame
 from pytest_testlab.target.observe import Observations
 
 LOOK_WITHIN_S = 10.0
@@ -101,8 +102,10 @@ class Lab:
             raise InfraError(self.mask(str(error))) from error
         except Exception as error:
             self._tell_of_server(server)
-            who = f"the provider {self._provider.name} or the platform {self._platform.name}"
-            raise InfraError(self.mask(f"{who} failed: {type(error).__name__}: {error}")) from error
+            who = f"the platform {self._platform.name}" if self._target else f"the provider {self._provider.name}"
+            say = blame(who, error, self._platform, self._provider)
+            say = f"{who} failed: {say}" if isinstance(error, TestlabError) else say
+            raise InfraError(self.mask(say)) from error
         self.spoiled = ""
         return versions
 
@@ -262,10 +265,15 @@ class Lab:
             return failure
         except Exception as error:  # noqa: BLE001 - a fault of the lab's own must not pass for one of the app
             attempt.observe.write("lab", traceback.format_exc())
-            fault = InfraError(f"the lab itself failed: {type(error).__name__}: {error}")
+            fault = InfraError(self.mask(blame(self._lab_itself, error, self._platform, self._provider)))
             fault.__cause__ = error
             return fault
         return None
+
+    @property
+    def _lab_itself(self) -> str:
+        ours = type(self._platform).__module__.startswith("pytest_testlab.")
+        return "the lab itself" if ours else f"the platform {self._platform.name}, or the lab itself,"
 
     def _followed(self, attempt: Attempt, state: UnitState) -> AbstractContextManager[object]:
         if self.follow is None or attempt.item.nodeid not in self.follow.tests:

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import NoReturn
 
 from pytest_testlab.errors import UsageError
-from pytest_testlab.plugins import nearest, plugin_manager
+from pytest_testlab.plugins import called, nearest, plugin_manager
 
 
 class Parser(argparse.ArgumentParser):
@@ -32,7 +32,7 @@ def build_parser() -> tuple[argparse.ArgumentParser, list[str]]:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
     for module in (doctor, new, schema, run, runs, diff, why, recover, reap, db):
         module.add(commands)
-    for offered in plugin_manager().hook.testlab_commands():
+    for offered in called(plugin_manager(), "testlab_commands"):
         for add in offered or ():
             add(commands)
     return parser, sorted(commands.choices)

@@ -65,10 +65,10 @@ def _tried(check: str, settings: Settings, look: Callable[[Settings], str]) -> F
 
 
 def _plugins(settings: Settings) -> str:
-    from pytest_testlab.plugins import offers, plugin_manager
+    from pytest_testlab.plugins import called, offers, plugin_manager
 
-    hook = plugin_manager().hook
-    providers, platforms = offers(hook.testlab_providers()), offers(hook.testlab_platforms())
+    manager = plugin_manager()
+    providers, platforms = (offers(called(manager, f"testlab_{kind}s")) for kind in ("provider", "platform"))
     return f"providers {', '.join(sorted(providers))}; platforms {', '.join(sorted(platforms))}"
 
 

@@ -6,7 +6,7 @@ import argparse
 
 from pytest_testlab.catalog.read import FILE_NAME
 from pytest_testlab.cli._common import print_json
-from pytest_testlab.plugins import offers, pick, plugin_manager
+from pytest_testlab.plugins import called, offers, pick, plugin_manager
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -18,6 +18,6 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def handle(args: argparse.Namespace) -> int:
     """Print it; raises `UsageError` with the nearest names for an unknown one."""
-    offered = offers(plugin_manager().hook.testlab_schemas())
+    offered = offers(called(plugin_manager(), "testlab_schemas"))
     name = "entry" if args.name == FILE_NAME else args.name
     return print_json(pick("schema", name, offered)())

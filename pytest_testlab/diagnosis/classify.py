@@ -10,6 +10,7 @@ from pytest_testlab.errors import StageFailure, TestRaised
 from pytest_testlab.evidence import Evidence
 from pytest_testlab.model import FailureClass, Verdict
 from pytest_testlab.protocols import Rule
+from pytest_testlab.seams import blame
 
 _RANK = {failure_class: rank for rank, failure_class in enumerate(FailureClass)}
 PROBE = "proxy-probe"
@@ -30,7 +31,7 @@ def classify(evidence: Evidence, rules: Iterable[Rule]) -> Verdict:
         try:
             verdict = rule.decide(evidence)
         except Exception as error:  # noqa: BLE001  whatever a plugin's rule raises, the other rules go on
-            broken.append(f"the rule {rule.name} raised {type(error).__name__}: {error}")
+            broken.append(blame(f"the rule {rule.name}", error, rule.decide))
             continue
         if verdict is not None:
             return dataclasses.replace(verdict, lines=(*verdict.lines, *broken[:1]))

@@ -15,6 +15,7 @@ from pytest_testlab.errors import InfraError, TestlabError
 from pytest_testlab.model import Server, ServerRequest
 from pytest_testlab.pool.costs import Costs
 from pytest_testlab.protocols import Provider
+from pytest_testlab.seams import blame
 
 
 class SlotState(StrEnum):
@@ -188,7 +189,7 @@ class Pool:
             except TestlabError as error:
                 self.lose(slot, str(error))
             except Exception as error:  # noqa: BLE001 - a provider is a plugin: what it raises costs its slot, no more
-                self.lose(slot, f"the provider {self.provider.name} failed: {type(error).__name__}: {error}")
+                self.lose(slot, blame(f"the provider {self.provider.name}", error, self.provider))
             else:
                 if self._closed:
                     self._destroy(slot, [])
@@ -227,7 +228,7 @@ class Pool:
         try:
             text = self.provider.console(server)
         except Exception as error:  # noqa: BLE001 - as with all that a plugin raises
-            text = f"{type(error).__name__}: {error}"
+            text = blame("asking for it", error, self.provider)
         if text:
             text = self._mask(text)[-CONSOLE_CHARACTERS:]
             self._said(slot, self._now(), f"the console of {server.name}:\n{text}")
@@ -239,7 +240,7 @@ class Pool:
         try:
             return self.provider.blank(used)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it, a new server is not
-            why = self._mask(f"{type(error).__name__}: {error}")
+            why = self._mask(blame("its blanking", error, self.provider))
         self._said(slot, self._now(), f"{used.name} can't be made blank, and is replaced: {why}")
         self._ask_console(slot, used)
         self.provider.destroy(used)
@@ -259,7 +260,7 @@ class Pool:
             self._look_before_wiping(slot, slot.server)
             self.provider.destroy(slot.server)
         except Exception as error:  # noqa: BLE001 - a server that stays must be named, whatever was raised
-            errors.append(self._mask(f"{slot.name}: {error}"))
+            errors.append(self._mask(f"{slot.name}: {blame('its removal', error, self.provider)}"))
         else:
             self.costs.end(slot.server.name, self._now())
             self._move(slot, SlotState.GONE)

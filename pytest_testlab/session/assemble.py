@@ -14,7 +14,7 @@ from pytest_testlab.catalog.lab import Lab
 from pytest_testlab.catalog.secrets import SecretSource
 from pytest_testlab.moments import Moments
 from pytest_testlab.options import OPTIONS, Settings
-from pytest_testlab.plugins import offers, pick, plugin_manager
+from pytest_testlab.plugins import made, plugin_manager
 from pytest_testlab.recording.journal import Journal
 
 
@@ -96,8 +96,8 @@ def make_lab(
     """A lab with a segment of its own in the run's journal. `clock` is the base of the run's moments."""
     return Lab(
         slot=slot,
-        provider=pick("provider", provider, offers(hooks.hook.testlab_providers()))(settings),
-        platform=pick("platform", platform, offers(hooks.hook.testlab_platforms()))(settings),
+        provider=made(hooks, "provider", provider, settings),
+        platform=made(hooks, "platform", platform, settings),
         hooks=hooks,
         journal=Journal(Path(folder), worker),
         secrets=secret_source(settings, secrets),

@@ -19,6 +19,7 @@ from pytest_testlab.distribution.watchdog import stacks_file
 from pytest_testlab.model import Section, Server
 from pytest_testlab.pool.pool import Slot
 from pytest_testlab.recording import events
+from pytest_testlab.seams import blame
 from pytest_testlab.session.run import Run
 
 RULE = "infra/worker-died"
@@ -88,14 +89,14 @@ def _of_target(run: Run, server: Server) -> list[RawSection]:
     try:
         target = run.provider.connect(server)
     except Exception as error:  # noqa: BLE001 - a target that is gone as well is what this is for
-        lost = RawSection(name="target", source=server.name, absent=f"{LOST}: {error}")
-        return [app, lost, console(run.provider, server)]
+        why = f"{LOST}: {blame('the provider', error, run.provider)}"
+        return [app, RawSection(name="target", source=server.name, absent=why), console(run.provider, server)]
     try:
         offered = run.hooks.hook.testlab_sections(target=target, deployment=None)
         sections: list[Section] = [section for more in offered for section in more or ()]
         had = collect(target, [*sections, cloud_init(server)], deadline_s=COLLECT_WITHIN_S)
         return [app, *had, console(run.provider, server)]
     except Exception as error:  # noqa: BLE001 - as above
-        return [app, RawSection(name="target", source=server.name, absent=f"{type(error).__name__}: {error}")]
+        return [app, RawSection(name="target", source=server.name, absent=blame("a plugin's testlab_sections", error))]
     finally:
         target.close()

@@ -21,13 +21,14 @@ from pytest_testlab.moments import Moments
 from pytest_testlab.options import Settings
 from pytest_testlab.planning.forecast import Forecast
 from pytest_testlab.planning.units import Estimates, Unit, Wish, make_units, projected_s
-from pytest_testlab.plugins import offers, pick
+from pytest_testlab.plugins import made
 from pytest_testlab.pool.pool import Pool, Slot, SlotState
 from pytest_testlab.recording import events
 from pytest_testlab.recording.folder import RunFolder
 from pytest_testlab.recording.journal import Journal, JournalError, JournalFull, read_segment
 from pytest_testlab.recording.recorder import Recorder
 from pytest_testlab.recording.recover import recover
+from pytest_testlab.seams import blame
 from pytest_testlab.session.provenance import provenance
 from pytest_testlab.store.embedded import open_store
 from pytest_testlab.store.engine import identity
@@ -54,9 +55,9 @@ class Run:
         """Open the store and begin the journal; raises `UsageError` for whatever can't go on."""
         self.settings = settings
         self.hooks = hooks
-        self.provider = pick("provider", settings.provider, offers(hooks.hook.testlab_providers()))(settings)
+        self.provider = made(hooks, "provider", settings.provider, settings)
         self.platform_name = settings.platform or self.provider.default_platform
-        self.platform = pick("platform", self.platform_name, offers(hooks.hook.testlab_platforms()))(settings)
+        self.platform = made(hooks, "platform", self.platform_name, settings)
         self.clock = time.monotonic()
         self.moments = Moments.begin()
         self.tests: dict[str, Mapping[str, Any]] = {}
@@ -257,9 +258,16 @@ class Run:
             self.can_not_record(str(error))
         if self.recorder.close(DRAIN_WITHIN_S):
             self.folder.close()
-            self.hooks.hook.testlab_run_finished(run=self.id, state=state, counts=dict(self.counts))
-            return list(self.recorder.problems)
+            return [*self.recorder.problems, *self._tell_plugins(state)]
         return [*self.recorder.problems, self._not_drained()]
+
+    def _tell_plugins(self, state: str) -> list[str]:
+        """Returns what went wrong at that: a run that is recorded has ended well, whatever its notifiers do."""
+        try:
+            self.hooks.hook.testlab_run_finished(run=self.id, state=state, counts=dict(self.counts))
+        except Exception as error:  # noqa: BLE001 - as with all that a plugin raises
+            return [self.mask(blame("a plugin's testlab_run_finished", error))]
+        return []
 
     def _not_drained(self) -> str:
         """What to say of a run that ended before the store had it all."""

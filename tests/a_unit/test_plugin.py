@@ -126,3 +126,15 @@ def test_mistakes_are_one_line(pytester: pytest.Pytester, arguments: list[str], 
     result.stderr.fnmatch_lines([f"ERROR: {words}"])
     result.stderr.no_fnmatch_line("*Traceback*")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_a_misspelt_hook_is_one_line(pytester: pytest.Pytester) -> None:
+    """A conftest.py's mistake is the user's to mend: exit code 4, where it stands, and no traceback."""
+    write_entry(pytester, "alpha")
+    pytester.makeconftest(
+        "from pytest_testlab.hookspecs import hookimpl\n\n@hookimpl\ndef testlab_provider():\n    return {}\n"
+    )
+    result = pytester.runpytest_subprocess("--testlab-pool", "1", "--testlab-provider", "memory")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    [line] = [line for line in result.errlines if line]
+    assert line == "ERROR: conftest.py:3: there is no hook testlab_provider; did you mean testlab_providers?"

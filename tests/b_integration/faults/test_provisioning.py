@@ -98,5 +98,5 @@ def test_the_console_of_a_server_that_is_given_up(telling: Catalog) -> None:
         file.write("\n\nTelling.blank_between_units = True\n")
     telling.ends(telling.start(pool=1))
     said = telling.testlab("why")
-    assert "can't be made blank, and is replaced: InfraError: still dirty" in said
+    assert "can't be made blank, and is replaced: still dirty" in said
     assert "the last words of memory-" in said

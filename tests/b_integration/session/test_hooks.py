@@ -170,7 +170,9 @@ def test_a_broken_plugin_costs_no_other_section(lab: LabSession, store: StoreHan
         found = attempts.attempt(connection, "latest", "alpha/testlab.toml::install")
     assert found is not None
     absent = {part.name: part.absent for part in found.sections}
-    assert absent["plugins"] == "a plugin's testlab_sections failed: ValueError: no moon tonight"
+    assert absent["plugins"] == (
+        "a plugin's testlab_sections failed: ValueError: no moon tonight (conftest.py:5, in testlab_sections)"
+    )
     assert absent["app"] is None
 
 
