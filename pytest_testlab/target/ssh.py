@@ -30,13 +30,17 @@ class SshTarget:
     it. A lost line raises `InfraError` from the call that was under way; the next call opens a new one.
     """
 
-    def __init__(self, server: Server, *, connect_within_s: float = 30.0) -> None:
-        """Connect, trying again until `connect_within_s` seconds have passed; raises `InfraError`."""
+    def __init__(self, server: Server, *, connect_within_s: float = 30.0, longest_pause_s: float = 2.0) -> None:
+        """Connect, trying again until `connect_within_s` seconds have passed; raises `InfraError`.
+
+        `longest_pause_s` is the most between two attempts.
+        """
         if server.ssh is None:
             raise InfraError(f"no SSH leads to {server.name}")
         self.server = server
         self._address: SshAddress = server.ssh
         self._within_s = connect_within_s
+        self._longest_pause_s = longest_pause_s
         self._connection: asyncssh.SSHClientConnection | None = None
         self._opening: asyncio.Lock | None = None
         self._sweeping: asyncio.Task[None] | None = None
@@ -104,7 +108,7 @@ class SshTarget:
         self._opening = self._opening or asyncio.Lock()
         async with self._opening:
             if self._connection is None or self._connection.is_closed():
-                self._connection = await connect(self._address, self._within_s)
+                self._connection = await connect(self._address, self._within_s, self._longest_pause_s)
             return self._connection
 
     async def _hang_up(self) -> None:
@@ -209,23 +213,23 @@ class SshTarget:
         channel.write(chunk)  # raises OSError once the far side has closed
 
 
-async def connect(address: SshAddress, within_s: float) -> asyncssh.SSHClientConnection:
+async def connect(address: SshAddress, within_s: float, longest_pause_s: float = 2.0) -> asyncssh.SSHClientConnection:
     """A connection with the host's key pinned; tries again until the deadline, then raises `InfraError`.
 
     Refusals and foreign keys are tried again too: before a fresh server has been set up, sshd may do either.
     """
     deadline = time.monotonic() + within_s
-    pause = 0.05
+    pause, say = 0.05, ""
     while True:
         try:
             async with asyncio.timeout(max(1.0, deadline - time.monotonic())):
                 return await log_in(address)
         except (OSError, asyncssh.Error, InfraError, TimeoutError) as error:
+            say = str(error) or say or type(error).__name__  # the last one may only have been cut off
             if time.monotonic() + pause >= deadline:
-                say = str(error) or type(error).__name__
                 raise InfraError(f"{address.host}:{address.port}: no SSH within {within_s:g} s: {say}") from error
         await asyncio.sleep(pause)
-        pause = min(2 * pause, 2.0)
+        pause = min(2 * pause, longest_pause_s)
 
 
 async def _finish_upload(channel: SshChannel, session: Session, deadline: float) -> None:
