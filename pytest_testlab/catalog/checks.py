@@ -16,7 +16,6 @@ from pytest_testlab.catalog.transcript import GOT_CHARACTERS, Asker, one_line
 from pytest_testlab.errors import CheckFailed, DeadlinePassed, DeployFailed, NoAnswer, ending
 from pytest_testlab.model import Check, CommandCheck, Deployment, Entry, HttpCheck, ScriptCheck
 from pytest_testlab.protocols import HttpAnswer, Observer, Platform, Target
-from pytest_testlab.target.names import NamesProxy
 
 __all__ = ["ask_as_a_stranger", "run_checks", "wait_ready"]
 
@@ -109,6 +108,8 @@ class _Runner:
 
     def _script_runner(self) -> ScriptRunner:
         if self._scripts is None:
+            from pytest_testlab.target.names import NamesProxy  # imports asyncio: only for those who have scripts
+
             app = self._deployment.app
             doors = {app.host: self._deployment.front_door} if app.entry.deploys else {}
             names = self._stack.enter_context(NamesProxy(doors))

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, TYPE_CHECKING, cast
 
 import psutil
 
@@ -25,7 +25,9 @@ from pytest_testlab.errors import CheckFailed, InfraError
 from pytest_testlab.model import Deployment, ScriptCheck
 from pytest_testlab.protocols import Observer
 from pytest_testlab.target.commands import Tail
-from pytest_testlab.target.names import NamesProxy
+
+if TYPE_CHECKING:
+    from pytest_testlab.target.names import NamesProxy
 
 OUTPUT_BYTES = 64 * 1024
 """The end of a script's output that is kept."""

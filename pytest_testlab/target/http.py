@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import io
 import socket
@@ -14,8 +13,6 @@ from typing import IO, cast
 
 from pytest_testlab.errors import NoAnswer, UsageError
 from pytest_testlab.model import FrontDoor
-from pytest_testlab.target.loop import wait_for
-from pytest_testlab.target.ways import through
 
 BODY_LIMIT = 1024 * 1024
 """Bytes kept of an answer's body; the rest isn't read."""
@@ -96,6 +93,11 @@ class FrontDoorClient:
         left, door = _left(deadline), self._door
         if door.via is None:
             return socket.create_connection((door.host, door.port), timeout=left)
+        import asyncio  # as below: only for those who need a jump host
+
+        from pytest_testlab.target.loop import wait_for
+        from pytest_testlab.target.ways import through  # imports asyncssh
+
         line = wait_for(asyncio.wait_for(through(door.via, door.host, door.port), left), left + SLACK_S)
         line.settimeout(left)
         return line

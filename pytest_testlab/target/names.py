@@ -25,7 +25,6 @@ from pytest_testlab.errors import InfraError
 from pytest_testlab.model import FrontDoor
 from pytest_testlab.target.heads import Head, HeadError, read_head
 from pytest_testlab.target.loop import wait_for
-from pytest_testlab.target.ways import through
 
 USER = "lab"
 MAX_CONNECTIONS = 256
@@ -261,6 +260,8 @@ async def _open(host: str, port: int) -> Line:
 async def _enter(door: FrontDoor) -> Line:
     if door.via is None:
         return await _open(door.host, door.port)
+    from pytest_testlab.target.ways import through  # imports asyncssh: only for those who need a jump host
+
     try:
         async with asyncio.timeout(CONNECT_WITHIN_S):
             way = await through(door.via, door.host, door.port)

@@ -62,6 +62,13 @@ def test_plugins_of_the_lab_import_lightly() -> None:
     assert not {"asyncssh", "asyncio", "sqlalchemy", "psycopg", "alembic", "flask", "hcloud"} & set(done.stdout.split())
 
 
+def test_a_worker_imports_lightly() -> None:
+    """There are many of them: what only real targets and the store need is not loaded to run a stage."""
+    code = "import sys, pytest_testlab.distribution.worker, pytest_testlab.catalog.stages as _; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert not {"asyncssh", "asyncio", "sqlalchemy", "psycopg", "alembic"} & set(done.stdout.split())
+
+
 def test_it_can_be_turned_off(pytester: pytest.Pytester) -> None:
     """`-p no:testlab` takes the options away too."""
     result = pytester.runpytest_subprocess("-p", "no:testlab", "--testlab-pool", "1")
