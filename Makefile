@@ -1,6 +1,6 @@
 # What people type. `make demo` and `make test` set up everything they need.
 .DEFAULT_GOAL := help
-.PHONY: help demo test tools unit integration e2e lint bench matrix drill standin screenshots setup clean
+.PHONY: help demo test tools images unit integration e2e lint bench matrix drill standin screenshots setup clean
 
 # Not a python below some user's home: the unprivileged accounts that tests run under could not reach it.
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3.13 /usr/bin/python3.12 /usr/bin/python3.11) python3)
@@ -42,8 +42,14 @@ unit: $(STAMP)
 integration: tools $(STAMP)
 	$(BIN)/python -m pytest tests/b_integration -n 2 --dist loadfile
 
-e2e: $(STAMP) ## what needs root, or changes the host
-	$(BIN)/python -m pytest tests/c_e2e
+e2e: ## what needs root, or changes the host
+	@test "$$(id -u)" = 0 || { echo "make e2e needs root: its servers are hosts of systemd-nspawn on this machine" >&2; exit 1; }
+	@$(MAKE) --no-print-directory images
+	$(BIN)/python -m pytest -p no:cacheprovider tests/c_e2e
+
+images: $(STAMP)
+	@sh scripts/system-packages.sh e2e
+	@$(BIN)/python -m testlab_nspawn
 
 bench: $(STAMP) ## the promises with a number
 	@for script in schedule overhead collect bundle record redact scale; do $(BIN)/python benchmarks/$$script.py || failed=1; done; exit $${failed:-0}

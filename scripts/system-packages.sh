@@ -1,5 +1,6 @@
 #!/bin/sh
-# system-packages.sh [test]: sees to the system packages that the lab needs, and to those that only its tests use.
+# system-packages.sh [test|e2e]: sees to the system packages that the lab needs, and to those that only its tests use:
+# with `test` those that need no root, with `e2e` those that do, which do nothing without them.
 # Installs Debian's where root or sudo is there, else says what to do. Without the tests' own, some of them are skipped.
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
@@ -36,6 +37,13 @@ if [ "${1:-}" = test ]; then
     use faketime command -v faketime
     # Playwright's own Node.js wants it.
     use libatomic1 "${PYTHON:-python3}" -c 'import ctypes; ctypes.CDLL("libatomic.so.1")'
+fi
+
+if [ "${1:-}" = e2e ]; then
+    need systemd-container command -v systemd-nspawn
+    need debootstrap command -v debootstrap
+    need debian-archive-keyring test -e /usr/share/keyrings/debian-archive-keyring.gpg
+    need nftables command -v nft
 fi
 
 wanted=$missing$useful

@@ -142,6 +142,13 @@ class Hosts:
             self._end_network()
         self._sweep_layers()
 
+    def tidy(self) -> None:
+        """Remove what belongs to no host and no snapshot: what those left who were killed at making or removing one."""
+        self._end_network()
+        self._sweep_layers()
+        with network.machine_lock():
+            images.sweep(self.places, {Path(path) for host in self.every() for path in host.lower})
+
     def write_labels(self, name: str, labels: Mapping[str, str]) -> None:
         """Set these of a host's labels, and keep the others; raises `InfraError`, also when it is gone."""
         with self._turn(name) as (folder, record):
@@ -193,7 +200,7 @@ class Hosts:
             container.forget_identity(place / "upper")
             call("sync", "-f", str(place), within_s=120)
             records.write_layer(place, replace(record, whole=True))
-            stacked = replace(host, lower=(str(place / "upper"), *host.lower), layer=layer)
+            stacked = replace(host, lower=(str(place / "upper"), *host.lower))
             records.write_host(folder, stacked)
             container.furnish(folder, identity)
             container.start(folder, stacked, self._network(stacked).bridge)

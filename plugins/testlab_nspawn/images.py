@@ -103,7 +103,12 @@ def configured(places: Places, image: Image) -> tuple[Path, ...]:
 
 
 def sweep(places: Places, used: set[Path]) -> None:
-    """Remove what no recipe makes any more, no host stands on, and nobody used for a month."""
+    """Remove what killed builds left; and what no recipe makes any more, no host stands on, nobody used for a month."""
+    for lock in (*places.images.glob(".*.lock"), *places.machine.glob(".*.lock")):
+        if list(lock.parent.glob(f"{lock.stem}.building-*")):
+            with contextlib.suppress(InfraError), files.locked(lock, 0, doing="looking for what builds left"):
+                for left in lock.parent.glob(f"{lock.stem}.building-*"):
+                    files.remove(left)
     current = {_folder(places, recipe) for recipe in RECIPES.values()}
     for mark in (*places.images.glob("*/image.json"), *places.machine.glob("*/layer.json")):
         old = time.time() - mark.stat().st_mtime > UNUSED_DAYS * 86_400

@@ -44,8 +44,9 @@ class NspawnProvider:
     def __init__(self, settings: Settings) -> None:
         """Raises `UsageError` where this machine can't have such hosts, or the image isn't known."""
         self._hosts = Hosts()
-        for image in filter(None, (settings.image or "").split(",")):
-            recipe(image.strip())
+        if settings.provider == self.name:
+            for image in filter(None, (settings.image or "").split(",")):
+                recipe(image.strip())
 
     # --- what a provider does -----------------------------------------------------------------------------------------
 
@@ -68,7 +69,7 @@ class NspawnProvider:
         try:
             record, ssh = self._known(server)
             key = asyncssh.import_private_key(ssh.private_key)
-            order = replace(_order(record.name, key), image=record.image, layer=record.layer)
+            order = replace(_order(record.name, key), image=record.image, layer=server.snapshot)
             made = self._hosts.rebuild(order)
             return self._proven(self._server(made.record), made, before=server.facts.get("boot", ""))
         except NotBlankError:
@@ -97,6 +98,7 @@ class NspawnProvider:
 
     def resources(self) -> Iterable[Resource]:
         """Hosts and snapshots with the lab's label, in whatever state they are."""
+        self._hosts.tidy()
         hosts = [
             _resource("server", record.name, record) for record in self._hosts.every() if marks.is_ours(record.labels)
         ]
@@ -161,6 +163,7 @@ class NspawnProvider:
             epoch=record.epoch,
             ssh=ssh if key and host_key else None,
             image=record.image or None,
+            snapshot=record.layer,
             isolation=ISOLATION,
             facts={"user": USER, "host": record.id, "run": record.labels.get(marks.RUN, "")},
         )

@@ -67,6 +67,7 @@ cat >etc/cloud/cloud.cfg.d/99-testlab.cfg <<'END'
 datasource_list: [NoCloud, None]
 network: {config: disabled}
 manage_etc_hosts: false
+locale: false
 END
 """
 

@@ -24,7 +24,7 @@ class HostRecord:
     digest: str
     """Of the image's recipe."""
     layer: str | None = None
-    """The snapshot that it stands on."""
+    """The snapshot that it was made from."""
     lower: tuple[str, ...] = ()
     """The folders below its own, the topmost first."""
     labels: Mapping[str, str] = field(default_factory=dict)
