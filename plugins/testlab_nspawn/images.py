@@ -46,7 +46,7 @@ chroot . /bin/sh -euc "cd /; $script" </dev/null
 umount proc
 """
 _CERTIFICATES = """
-cp -R "$place/files/." .
+cp -R --remove-destination "$place/files/." .
 chroot . update-ca-certificates >/dev/null 2>&1 || { echo "update-ca-certificates failed" >&2; exit 1; }
 """
 

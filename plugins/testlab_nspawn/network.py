@@ -66,14 +66,14 @@ def machine_lock() -> Iterator[None]:
 
 def choose(base: Path) -> Network:
     """The network of a folder's hosts: the one that it has, or one that nothing on this machine uses yet."""
-    claims = _claims()
-    for number, owner in claims.items():
+    claimed = claims()
+    for number, owner in claimed.items():
         if owner == str(base):
             return Network(number=number)
     routes = _routes()
     for number in range(_NETWORKS):
         network = Network(number=number)
-        if number not in claims and not any(network.subnet.overlaps(route) for route in routes):
+        if number not in claimed and not any(network.subnet.overlaps(route) for route in routes):
             return network
     raise InfraError("every network 10.77.N.0/24 is in use on this machine")
 
@@ -95,7 +95,7 @@ def up(base: Path, network: Network) -> None:
 
 def down(base: Path) -> None:
     """Take down a folder's network, and forwarding with the last one; gone already = done. Raises `InfraError`."""
-    for number, owner in _claims().items():
+    for number, owner in claims().items():
         if owner == str(base):
             network = Network(number=number)
             if Path(f"/sys/class/net/{network.bridge}").exists():
@@ -104,7 +104,7 @@ def down(base: Path) -> None:
             gone = f"table ip {network.bridge}\ndelete table ip {network.bridge}\n"
             call("nft", "-f", "-", within_s=STEP_S, stdin=gone)
             _claim(network).unlink(missing_ok=True)
-    if not _claims():
+    if not claims():
         was = (files.read_json(STATE / "forward") or {}).get("was")
         if was in ("0", "1"):
             _FORWARD.write_text(was)
@@ -137,7 +137,8 @@ def _claim(network: Network) -> Path:
     return STATE / "networks" / f"{network.number}.json"
 
 
-def _claims() -> dict[int, str]:
+def claims() -> dict[int, str]:
+    """Number → the folder whose hosts have that network."""
     found = {}
     for file in sorted((STATE / "networks").glob("*.json")):
         if file.stem.isdecimal():

@@ -77,6 +77,9 @@ class Surroundings:
             "etc/apt/apt.conf.d/90testlab": self.apt_conf,
             "etc/pip.conf": self.pip_conf,
             "etc/environment": words,
+            # Without these two, each login and each boot complains in the journal of what is no fault.
+            "etc/default/locale": "LANG=C.UTF-8\n",
+            "etc/systemd/system/dbus.service.d/testlab.conf": "[Service]\nLimitNOFILE=65536\n",
             "etc/systemd/system.conf.d/testlab.conf": f"[Manager]\nDefaultEnvironment={manager}\n",
         }
 

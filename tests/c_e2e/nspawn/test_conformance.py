@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
-import pytest
 from testlab_nspawn.provider import NspawnProvider
 
 from pytest_testlab.options import Settings
 from pytest_testlab.testing import ProviderConformance
-
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it mounts, and makes networks")
 
 
 class TestNspawnProvider(ProviderConformance):
