@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "system-packages.sh"
-TOOLS = ("sh", "ls", "id", "nginx", "ss", "curl", "chromium", "sshd", "npm", "faketime")
+TOOLS = ("sh", "ls", "id", "nginx", "ss", "curl", "chromium", "sshd", "npm", "hcloud", "faketime")
 
 
 def ask(folder: Path, *arguments: str, tools: tuple[str, ...]) -> tuple[int, str]:
