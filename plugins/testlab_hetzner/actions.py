@@ -13,6 +13,8 @@ from testlab_hetzner.times import Times
 
 CHUNK = 25
 """Actions that one request asks for."""
+LATE = 0.75
+"""The share of the time waited so far until the next look: how late, at most, an end is seen."""
 Look = Callable[[Sequence[int]], Mapping[int, Step]]
 
 
@@ -30,7 +32,7 @@ class ActionOverdue(InfraError):
 
 @dataclass(kw_only=True)
 class _Watch:
-    """One who waits."""
+    """One who waits, for steps that are carried out one after the other."""
 
     steps: dict[int, Step]
     began: float
@@ -39,14 +41,16 @@ class _Watch:
     """Why the last look at its actions saw nothing."""
 
     def open(self) -> list[int]:
-        return [number for number, step in self.steps.items() if not step.over]
+        """What isn't known to have ended, the last step first."""
+        return [number for number, step in reversed(self.steps.items()) if not step.over]
 
     def failed(self) -> Step | None:
         return next((step for step in self.steps.values() if step.status == "error"), None)
 
     @property
     def over(self) -> bool:
-        return self.failed() is not None or not self.open()
+        """Whether one failed, or the last one ended well, which none does before those that it follows."""
+        return self.failed() is not None or not self.steps or next(reversed(self.steps.values())).over
 
 
 class Actions:
@@ -59,9 +63,13 @@ class Actions:
         self._turn = threading.Condition()
         self._watches: list[_Watch] = []
         self._polling = False
+        self._turns = 0
 
     def wait(self, what: str, steps: Iterable[Step], *, within_s: float) -> None:
-        """Return when all have ended well; raises `ActionFailed` as soon as one hasn't, or `ActionOverdue`."""
+        """Return when all have ended well; raises `ActionFailed` as soon as one hasn't, or `ActionOverdue`.
+
+        The steps are carried out in their order: when the last one has ended well, all have.
+        """
         now = time.monotonic()
         watch = _Watch(steps={step.id: step for step in steps}, began=now, due=now + self._times.first_poll)
         with self._turn:
@@ -105,10 +113,19 @@ class Actions:
             while waiting := [watch for watch in self._watches if not watch.over]:
                 pause = min(watch.due for watch in waiting) - time.monotonic()
                 if pause <= 0:
-                    return _choose(waiting)
+                    return self._choose(waiting)
                 self._turn.wait(pause)
             self._polling = False
             return None
+
+    def _choose(self, waiting: Sequence[_Watch]) -> list[int]:
+        """The last step of each, those first that are due first; in the room that is left, the others by turns."""
+        ordered = sorted(waiting, key=lambda watch: watch.due)
+        last = [watch.open()[0] for watch in ordered]
+        rest = [number for watch in ordered for number in watch.open()[1:]]
+        self._turns += 1
+        at = self._turns * (CHUNK // 2) % len(rest) if rest else 0
+        return list(dict.fromkeys(last + rest[at:] + rest[:at]))[:CHUNK]
 
     def _take_in(self, ids: Sequence[int], seen: Mapping[int, Step], trouble: str) -> None:
         now = time.monotonic()
@@ -118,21 +135,11 @@ class Actions:
                 continue
             watch.steps.update({number: seen[number] for number in asked if number in seen})
             watch.trouble = trouble
-            pause = min(max(self._times.first_poll, (now - watch.began) / 2), self._times.longest_poll)
-            # What follows an action that has just ended may have ended too, and perhaps wasn't asked for.
-            known = trouble or any(number in ids for number in watch.open()[:1])
-            watch.due = now + pause if known else now
-
-
-def _choose(waiting: Sequence[_Watch]) -> list[int]:
-    """The next open action of each, those first that are due first; then whatever else fits into a request."""
-    ordered = sorted(waiting, key=lambda watch: watch.due)
-    first = [watch.open()[0] for watch in ordered]
-    rest = [number for watch in ordered for number in watch.open()[1:]]
-    return list(dict.fromkeys(first + rest))[:CHUNK]
+            pause = max(self._times.first_poll, (now - watch.began) * LATE)
+            watch.due = now + min(pause, self._times.longest_poll)
 
 
 def _standing(watch: _Watch) -> str:
-    open_ = [watch.steps[number] for number in watch.open()]
+    open_ = [step for step in watch.steps.values() if not step.over]
     say = ", ".join(f"{step.command} is at {step.progress} %" for step in open_)
     return f"{say}; {watch.trouble}" if watch.trouble else say

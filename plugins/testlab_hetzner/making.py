@@ -60,11 +60,18 @@ class Maker:
             self._actions.wait(order.name, machine.steps, within_s=self._times.start)
             return machine, ""
         except (ActionFailed, ActionOverdue) as error:
-            self._servers.remove(machine.name, machine.id)  # it may be off, and costs as much
-            return None, f"{offer}: {error}"
+            return None, f"{offer}: {error}{self._cleared(machine)}"
         except BaseException:
-            self._servers.remove(machine.name, machine.id)
+            self._cleared(machine)
             raise
+
+    def _cleared(self, machine: Machine) -> str:
+        """Delete what didn't start: it may be off, and costs as much. What is to be said of it if it can't be."""
+        try:
+            self._servers.remove(machine.name, machine.id)
+        except InfraError as error:
+            return f"; it can't be deleted now: {error}"
+        return ""
 
     def _order(self, order: Order, offer: Offer, deadline: float) -> Machine:
         while True:
@@ -89,7 +96,8 @@ class Maker:
                 raise InfraError(f"{order.name} is taken by a server of another {label}: {found.labels.get(label)}")
         if found.labels.get(KEY) == order.labels[KEY]:
             # Made by this very call, whose answer was lost: it boots with what it was told.
-            return replace(found, steps=[step for step in self._servers.steps(found) if step.status != "success"])
+            steps = reversed(self._servers.steps(found))
+            return replace(found, steps=[step for step in steps if step.status != "success"])
         return replace(found, steps=[self._servers.rebuild(found, order.image, order.snapshot, order.user_data)])
 
 

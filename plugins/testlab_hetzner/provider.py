@@ -9,11 +9,11 @@ from dataclasses import replace
 
 from pytest_testlab import labels
 from pytest_testlab.errors import InfraError, NotBlankError
-from pytest_testlab.model import Server, ServerRequest, SshAddress
+from pytest_testlab.model import Resource, Server, ServerRequest, SshAddress
 from pytest_testlab.options import Settings
 from pytest_testlab.protocols import Target
 from pytest_testlab.target.ssh import SshTarget
-from testlab_hetzner import proof
+from testlab_hetzner import firstboot, proof
 from testlab_hetzner.actions import Actions
 from testlab_hetzner.capacity import Capacity
 from testlab_hetzner.cloud import Cloud
@@ -22,7 +22,9 @@ from testlab_hetzner.keys import Keys
 from testlab_hetzner.machines import Machine, Step, step_of
 from testlab_hetzner.making import Maker
 from testlab_hetzner.prices import Prices
+from testlab_hetzner.resources import Resources
 from testlab_hetzner.servers import Order, Servers
+from testlab_hetzner.snapshots import Freezer
 from testlab_hetzner.times import Times
 from testlab_hetzner.wishes import IMAGE, token, wishes
 
@@ -52,6 +54,8 @@ class HetznerProvider:
         self._maker = Maker(self._servers, self._actions, self._capacity, self._times)
         self._keys = Keys(self._cloud)
         self._prices = Prices(self._cloud)
+        self._resources = Resources(self._cloud, self._servers, self._prices)
+        self._freezer = Freezer(self._cloud, self._servers, self._actions)
 
     # --- what a provider does -----------------------------------------------------------------------------------------
 
@@ -70,6 +74,8 @@ class HetznerProvider:
             user_data=user_data(host, key.pair),
             labels={**own, KEY: host.digest},
             ssh_key=key.id,
+            public_ipv4=self._wishes.jump is None,
+            networks=[] if self._wishes.network is None else [self._servers.network(self._wishes.network)],
         )
         machine = self._maker.make(order, request.say)
         try:
@@ -124,6 +130,35 @@ class HetznerProvider:
         """Remove the keys that were made for runs; raises `InfraError`. May be called twice."""
         self._keys.close()
 
+    # --- for the reaper, and for golden snapshots ---------------------------------------------------------------------
+
+    def resources(self) -> Iterable[Resource]:
+        """Servers, snapshots, primary addresses and SSH keys with the lab's label; see `protocols.Reapable`."""
+        return self._resources.all()
+
+    def remove(self, resource: Resource) -> None:
+        """Remove it for good; gone already = done. Raises `InfraError`, also for what isn't labelled as disposable."""
+        self._resources.remove(resource)
+
+    def write_labels(self, resource: Resource, labels: Mapping[str, str]) -> None:
+        """Set these of its labels, keep the others; raises `InfraError`, also when it is gone."""
+        self._resources.write_labels(resource, labels)
+
+    def snapshot(self, server: Server, labels: Mapping[str, str]) -> str:
+        """Freeze its disk while it is switched off, and start it again; raises `InfraError`."""
+        target = self.connect(server)
+        try:
+            frozen = self._freezer.freeze(server.name, _id(server), target, labels)
+            target.close()
+            self._mark(server)
+            return frozen
+        finally:
+            target.close()
+
+    def bare(self, request: ServerRequest) -> Mapping[str, str]:
+        """The image, and what every server is told for its first boot."""
+        return {"image": request.image or IMAGE, "first-boot": firstboot.digest()}
+
     # --- on the way ---------------------------------------------------------------------------------------------------
 
     def _look(self, ids: Sequence[int]) -> Mapping[int, Step]:
@@ -147,18 +182,38 @@ class HetznerProvider:
         found = proof.judge(server.name, server.image or "", seen, before, server.snapshot)
         return replace(server, proof=found, facts={**server.facts, "root": seen["root"][0]})
 
+    def _mark(self, server: Server) -> None:
+        """Have it hold the marker again, once it is back."""
+        target = SshTarget(server, connect_within_s=self._times.ssh, longest_pause_s=self._times.ssh_pause)
+        try:
+            proof.look_and_mark(target, self._times.first_boot)
+        finally:
+            target.close()
+
     def _server(
         self, machine: Machine, run: str, image: str, snapshot: str | None, host: KeyPair, client: KeyPair
     ) -> Server:
         listed = self._listed(machine)
         ssh = SshAddress(
-            host=machine.ipv4,
+            host=self._address(machine),
             port=self._wishes.ssh_port,
             user=USER,
             private_key=client.private,
             host_key=host.public,
+            jump=self._wishes.jump,
         )
         return replace(listed, ssh=ssh, image=image, snapshot=snapshot, facts={**listed.facts, "run": run})
+
+    def _address(self, machine: Machine) -> str:
+        """Where the lab, or the jump host, reaches it; raises `InfraError`."""
+        if self._wishes.jump is None:
+            return machine.ipv4
+        if self._wishes.network is None:
+            return machine.ipv6
+        there = machine if machine.private else self._servers.find(machine.name, machine.id)  # not before it is made
+        if there is None or not there.private:
+            raise InfraError(f"{machine.name} has no address in the network {self._wishes.network}")
+        return there.private[0]
 
     def _listed(self, machine: Machine) -> Server:
         facts = {

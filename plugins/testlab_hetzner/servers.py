@@ -96,6 +96,15 @@ class Servers:
 
         return self._cloud.ask(f"ordering {order.name}, {offer}", create)
 
+    def network(self, wish: str) -> int:
+        """The id of a private network, by its name or id; raises `InfraError`."""
+        if wish.isdecimal():
+            return int(wish)
+        found = self._cloud.ask(f"looking for the network {wish}", lambda client: client.networks.get_by_name(wish))
+        if found is None or found.id is None:
+            raise InfraError(f"testlab_network: the project has no network {wish}")
+        return found.id
+
     def rebuild(self, machine: Machine, image: str, snapshot: str | None, user_data: str) -> Step:
         """Begin to put an image in place of its disk; raises `InfraError`."""
         check_disposable(machine)
@@ -118,18 +127,18 @@ class Servers:
     def remove(self, name: str, id: int | None) -> None:  # noqa: A002 - the API's word
         """Delete it, and return when it is listed no more; gone already = done. Raises `InfraError`."""
         deadline = time.monotonic() + self._times.gone
-        machine = self.find(name, id)
+        machine, pause = self.find(name, id), self._times.first_gone
         while machine is not None:
             check_disposable(machine)
             if machine.status != "deleting":
                 self._delete(machine)
-            time.sleep(self._times.pause)
+            time.sleep(pause)
             status = {other.id: other.status for other in self.all()}.get(machine.id)
             if status is None:
                 return
             if time.monotonic() >= deadline:
                 raise InfraError(f"{name} was deleted, and is still listed as {status} after {self._times.gone:g} s")
-            machine = replace(machine, status=status)
+            machine, pause = replace(machine, status=status), self._times.pause
 
     def _delete(self, machine: Machine) -> None:
         try:

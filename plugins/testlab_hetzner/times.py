@@ -33,12 +33,14 @@ class Times:
     refusal: float = 300.0
     """For which a type that was not to be had at a location isn't asked for there again."""
     first_poll: float = 2.0
-    """From the begin of a wait for actions to the first look; later ones come after half of the time that passed."""
-    longest_poll: float = 10.0
+    """From the begin of a wait for actions to the first look; see `actions.LATE` for later ones."""
+    longest_poll: float = 15.0
     gone: float = 60.0
     """For a server to leave the list after its delete."""
+    first_gone: float = 3.0
+    """From a delete to the first look at the list."""
     gather: float = 0.2
-    """For others to join a listing."""
+    """For others to join a listing; threads take as long to come in a fast cloud."""
     snapshot: float = 600.0
     """For a disk to be frozen."""
     off: float = 60.0
@@ -48,5 +50,5 @@ class Times:
 
     def faster(self, by: float) -> Times:
         """With all pauses shorter, for a cloud that is so much faster; what has a deadline keeps it."""
-        pauses = ("pause", "longest_pause", "ssh_pause", "first_poll", "longest_poll", "gather")
+        pauses = ("pause", "longest_pause", "ssh_pause", "first_poll", "longest_poll", "first_gone")
         return replace(self, **{name: getattr(self, name) / by for name in pauses})

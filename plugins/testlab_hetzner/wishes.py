@@ -10,9 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import asyncssh
+
 from pytest_testlab.catalog.secrets import SecretSource
 from pytest_testlab.errors import UsageError
+from pytest_testlab.model import SshAddress
 from pytest_testlab.options import Settings
+from pytest_testlab.target.written import known_key, read_login
 from testlab_hetzner import TOKEN
 
 ENDPOINT = "HCLOUD_ENDPOINT"
@@ -20,6 +24,8 @@ PUBLIC = "https://api.hetzner.cloud/v1"
 SSH_PORT = "TESTLAB_HETZNER_SSH_PORT"
 """Where sshd listens on the servers of an endpoint that isn't Hetzner's."""
 FILE = "hcloud-token"
+JUMP_KEY = "jump-host-key"
+JUMP_KNOWN = "jump-host-known-hosts"
 TYPES = "cx23,cpx11"
 LOCATIONS = "fsn1,nbg1,hel1"
 IMAGE = "debian-12"
@@ -35,6 +41,8 @@ class Wishes:
     locations: tuple[str, ...]
     network: str | None
     """The name or id of a private network."""
+    jump: SshAddress | None
+    """The way to servers without a public IPv4 address; None = they have one."""
     ssh_port: int
 
 
@@ -45,6 +53,7 @@ def wishes(settings: Settings, environ: Mapping[str, str] = os.environ) -> Wishe
         types=_words("--testlab-server-type", settings.server_type or TYPES),
         locations=_words("--testlab-location", settings.location or LOCATIONS),
         network=settings.network,
+        jump=_jump(settings),
         ssh_port=_port(environ.get(SSH_PORT)),
     )
 
@@ -67,6 +76,30 @@ def _from_file(settings: Settings) -> str:
     if folder is None or not (folder / FILE).exists():
         return ""
     return SecretSource(folder=folder)(FILE).strip()
+
+
+def _jump(settings: Settings) -> SshAddress | None:
+    """The jump host; its own key is pinned as well."""
+    if settings.jump_host is None:
+        return None
+    try:
+        user, host, port = read_login(settings.jump_host)
+    except UsageError as error:
+        raise UsageError(f"testlab_jump_host: {error}") from None
+    folder = None if settings.secrets_dir is None else Path(settings.secrets_dir)
+    for name, what in ((JUMP_KEY, "the private key that logs in there"), (JUMP_KNOWN, f"a line of ssh-keyscan {host}")):
+        if folder is None or not (folder / name).is_file():
+            where = "testlab_secrets_dir (not set)" if folder is None else str(folder)
+            raise UsageError(f"testlab_jump_host needs the file {name} in the folder {where}: {what}")
+    assert folder is not None
+    private = SecretSource(folder=folder)(JUMP_KEY)
+    try:
+        asyncssh.import_private_key(private)
+    except (ValueError, asyncssh.Error):
+        raise UsageError(f"{folder / JUMP_KEY} is no private key without a passphrase") from None
+    return SshAddress(
+        host=host, port=port, user=user, private_key=private, host_key=known_key(folder / JUMP_KNOWN, host, port)
+    )
 
 
 def _endpoint(text: str) -> str:
