@@ -510,6 +510,8 @@ class Provenance:
     started_at: dt.datetime
     sources: Mapping[str, str] = field(default_factory=dict)
     """Each source's ref, by name."""
+    session: str | None = None
+    """The name that the runs of one session have in common, its first one's; None where a session has but one run."""
 
     @property
     def lane(self) -> str:

@@ -38,7 +38,7 @@ class Attempt:
         verdict = None if bundle is None else bundle.verdict
         manifest, blob = events.pack_bundle(() if bundle is None else bundle.sections)
         event = events.finished(
-            test=self.item.nodeid,
+            test=self.item.row,
             attempt=self.number,
             status=self.status.value,
             failure_class=None if verdict is None else verdict.failure_class.value,
@@ -68,8 +68,11 @@ def blocked(by: str, failure_class: str) -> str:
     return f"blocked: {by} failed ({failure_class})"
 
 
-def outline(event: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a `finished` event goes to pytest with its report; `again`: the test will be tried once more."""
-    keys = ("test", "status", "failure_class", "headline", "reason", "slot", "target", "phases")
+def outline(event: Mapping[str, Any], test: str) -> dict[str, Any]:
+    """What of a `finished` event goes to pytest with its report; `again`: the test will be tried once more.
+
+    `test` is the id that it has in this session.
+    """
+    keys = ("status", "failure_class", "headline", "reason", "slot", "target", "phases")
     again = event["status"] == Status.ERROR and event["attempt"] < TRIES
-    return {"again": again, **{key: event.get(key) for key in keys}}
+    return {"test": test, "again": again, **{key: event.get(key) for key in keys}}

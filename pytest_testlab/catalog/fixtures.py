@@ -9,6 +9,9 @@ import pytest
 from pytest_testlab.catalog.bench import App, Bench, BenchTarget, Http
 from pytest_testlab.errors import UsageError
 
+IMAGE = "testlab_image"
+"""What tests are parametrized with that run on several images."""
+
 
 def is_ours(item: pytest.Function, name: str) -> bool:
     """Whether a function gets the lab's own fixture by that name, be it through one of its author's that extends it."""
@@ -33,6 +36,12 @@ def _bench(request: pytest.FixtureRequest) -> Bench:
             "fixture which does"
         )
     return bench
+
+
+@pytest.fixture
+def testlab_image(request: pytest.FixtureRequest) -> str:
+    """What the test's target is made from; empty where nobody named an image."""
+    return str(getattr(request, "param", None) or request.node.place.image)
 
 
 @pytest.fixture

@@ -100,7 +100,7 @@ class PlatformTest(CatalogItem, pytest.Function):
     @property
     def stage(self) -> str:  # type: ignore[override]
         """Its own name in its module."""
-        return self.nodeid.partition("::")[2]
+        return self.row.partition("::")[2]
 
     @property
     def has_app(self) -> bool:
@@ -243,6 +243,15 @@ def _is_one(error: BaseException, wanted: Any) -> bool:
 # --- collecting -------------------------------------------------------------------------------------------------------
 
 
+def spread(metafunc: pytest.Metafunc) -> None:
+    """Have a function that asks for one of the lab's fixtures run on each image, where there are several."""
+    places = metafunc.config.stash[SEEN].places
+    if len(places) > 1 and fixtures.asked_for(metafunc.definition):
+        metafunc.fixturenames.append(fixtures.IMAGE)
+        images = [place.image for place in places]
+        metafunc.parametrize(fixtures.IMAGE, images, ids=images, indirect=True)
+
+
 def adopt(item: Any) -> Any:
     """A collected function as a test of the catalog, if it asks for one of the lab's fixtures; else as it is.
 
@@ -259,6 +268,8 @@ def adopt(item: Any) -> Any:
         fixtureinfo=item._fixtureinfo,
         keywords=None if callspec is None else {callspec.id: True},
     )
+    places = {place.image: place for place in item.config.stash[SEEN].places}
+    adopted.put(places.get(_params(item).get(fixtures.IMAGE, ""), next(iter(places.values()))))
     adopted.about = _about(adopted)
     for mark in (adopted.about.suite, adopted.about.priority):
         adopted.add_marker(mark.value)
@@ -281,7 +292,7 @@ def _about(item: PlatformTest) -> About:
         return About(name=Path(where).stem.removeprefix("test_").removesuffix("_test"), **fields)
 
 
-def _params(item: pytest.Function) -> Mapping[str, object]:
+def _params(item: pytest.Function) -> Mapping[str, Any]:
     return item.callspec.params if hasattr(item, "callspec") else {}
 
 

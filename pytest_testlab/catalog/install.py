@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_testlab.catalog.items import LAB, CatalogItem, Equipment, UnitState
+from pytest_testlab.catalog.items import LAB, CatalogItem, Equipment, Place, UnitState
 from pytest_testlab.model import EnvValue, FailureClass, Priority, Stage, Subject, Suite
 
 if TYPE_CHECKING:
@@ -46,9 +46,10 @@ class InstallItem(CatalogItem):
     _platform = _ThePlatform()
 
     @classmethod
-    def of(cls, session: pytest.Session) -> InstallItem:
-        """The one of a session."""
-        item: InstallItem = cls.from_parent(session, name=Stage.INSTALL.value, nodeid=NODE_ID)
+    def of(cls, session: pytest.Session, place: Place) -> InstallItem:
+        """The one of a session, on one of its images."""
+        name, nodeid = Stage.INSTALL.value + place.suffix, NODE_ID + place.suffix
+        item: InstallItem = cls.from_parent(session, name=name, nodeid=nodeid).put(place)
         for mark in (Suite.PLATFORM, Priority.P0, Stage.INSTALL):
             item.add_marker(mark.value)
         return item

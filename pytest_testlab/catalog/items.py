@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import pytest
 
@@ -44,6 +44,22 @@ class Seen:
         """Whether `entries` holds what lies below pytest's root folder too, collected or not."""
         self.files: set[Path] = set()
         """Modules and conftest files that are in the digest."""
+        self.images: tuple[str, ...] = ("",)
+        """What the servers are made from. Where it is several, each test is there once for each of them."""
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """A place for each image."""
+        several = len(self.images) > 1
+        return tuple(Place(image=image, suffix=f"[{image}]" if several else "") for image in self.images)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """An image that tests run on, and what their ids end in because of it: nothing where there is but one."""
+
+    image: str = ""
+    suffix: str = ""
 
 
 LAB: pytest.StashKey[Lab] = pytest.StashKey()
@@ -179,6 +195,8 @@ class CatalogItem(pytest.Item):
     """Whether no other test may begin before it has ended."""
     blocks_all = False
     """Whether no other test can run once it has failed."""
+    place = Place()
+    """Where it runs; its history has no part of that in its name."""
     stage: str
     """What it does; tests of one suite and stage are taken for equally long until they have a history."""
 
@@ -246,16 +264,33 @@ class CatalogItem(pytest.Item):
             return None
         return f"expected to fail with {expected.value}, but everything passed"
 
+    def put(self, place: Place) -> Self:
+        """Say where it runs; to be called once, when it is made."""
+        self.place = place
+        if place.suffix:
+            self.extra_keyword_matches.add(place.image)
+        return self
+
+    @property
+    def row(self) -> str:
+        """What its history is kept under: its id without the image."""
+        if not self.place.suffix or self.nodeid.endswith(self.place.suffix):
+            return self.nodeid.removesuffix(self.place.suffix)
+        return self.nodeid.removesuffix(f"-{self.place.image}]") + "]"  # the last of several parameters
+
     @property
     def unit_key(self) -> str:
         """What its unit is known by to the plan."""
-        return self.nodeid.partition("::")[0]
+        return self.nodeid.partition("::")[0] + self.place.suffix
 
     def describe(self) -> dict[str, Any]:
         """What the controller must know of it, as plain values."""
         subject = self.subject
         return {
             "test": self.nodeid,
+            "row": self.row,
+            "image": self.place.image,
+            "suffix": self.place.suffix,
             "suite": subject.suite.value,
             "entry": subject.name,
             "stage": str(self.stage),

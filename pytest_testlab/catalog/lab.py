@@ -49,11 +49,12 @@ class Lab:
         provider: Provider,
         platform: Platform,
         hooks: pluggy.PluginManager,
-        journal: Journal,
+        journals: Mapping[str, Journal],
         secrets: SecretLookup,
         known_secrets: frozenset[str],
         moments: Moments,
     ) -> None:
+        """`journals` are by image: a segment of its own in that of each run."""
         self.slot = slot
         self.attempts: dict[str, int] = {}
         """Test → attempts that were made before, elsewhere."""
@@ -66,11 +67,11 @@ class Lab:
         """Why the target is not to be used again as it is; empty while it is sound."""
         self._provider = provider
         self._platform = platform
-        self._journal = journal
+        self._journals = journals
         self.full = ""
         """Why the journal can't be written any further."""
-        self.blocked_by = ""
-        """Why no further test can run: what all of them stand on has failed."""
+        self.blocked_by: dict[str, str] = {}
+        """Image → why no further test can run on it: what all of them stand on has failed."""
         self.secrets = secrets
         self._moments = moments
         shapes = tuple(shape for shapes in hooks.hook.testlab_redactors() for shape in shapes or ())
@@ -117,8 +118,9 @@ class Lab:
         raw = collect(self._target, sections, deadline_s=COLLECT_WITHIN_S)
         said = told(masked(raw, self._redactor).sections, server.name)
         if said:
+            journal = self._journals.get(server.image or "") or next(iter(self._journals.values()))
             with suppress(JournalFull):
-                self._journal.append(events.provisioning(slot=self.slot, at=self._moments.now(), say=said), sync=False)
+                journal.append(events.provisioning(slot=self.slot, at=self._moments.now(), say=said), sync=False)
 
     def mask(self, text: str, also: Iterable[str] = ()) -> str:
         """A text without the secrets of the lab and of its entries, nor `also`."""
@@ -148,8 +150,9 @@ class Lab:
     def end(self) -> None:
         """End the line to the target and the segment of the journal."""
         self.close()
-        with suppress(JournalFull):  # each outcome is on disk already, or was said not to be
-            self._journal.close()
+        for journal in self._journals.values():
+            with suppress(JournalFull):  # each outcome is on disk already, or was said not to be
+                journal.close()
 
     @property
     def target(self) -> Target:
@@ -206,9 +209,9 @@ class Lab:
 
     def _begin(self, item: CatalogItem) -> Attempt:
         attempt = Attempt(item, self.attempts.get(item.nodeid, 0) + 1, self._moments.now())
-        self._journal.append(
+        self._journals[item.place.image].append(
             events.started(
-                test=item.nodeid,
+                test=item.row,
                 attempt=attempt.number,
                 slot=self.slot,
                 target=self.target.server.name,
@@ -220,8 +223,8 @@ class Lab:
 
     def _outcome(self, attempt: Attempt, state: UnitState) -> BaseException | None:
         """Decide the attempt's status; returns what pytest is to see."""
-        if self.blocked_by:
-            return self._skip(attempt, state, Status.BLOCKED, self.blocked_by)
+        if why_blocked := self.blocked_by.get(attempt.item.place.image):
+            return self._skip(attempt, state, Status.BLOCKED, why_blocked)
         if (why := _cannot_run(attempt.item, state)) is not None:
             return self._skip(attempt, state, *why)
         prepare(self.target)
@@ -320,13 +323,13 @@ class Lab:
             return Headline(attempt.bundle.headline)
         attempt.status = Status.FAILED
         if item.blocks_all:
-            self.blocked_by = blocked(item.nodeid, verdict.failure_class)
+            self.blocked_by[item.place.image] = blocked(item.row, verdict.failure_class)
         return Failed(attempt.bundle.headline)
 
     def enter(self, unit: Unit) -> None:
         """Begin a new unit, on a target made blank for it where `before_unit` sees to that."""
         unit.state = UnitState()
-        if self.before_unit is not None and not self.blocked_by:
+        if self.before_unit is not None:
             self.before_unit(unit)
 
     def leave(self, unit: Unit) -> None:
@@ -356,8 +359,8 @@ class Lab:
 
     def _record(self, attempt: Attempt) -> None:
         event, blob = attempt.finished(self.slot, self.target.server)
-        self._journal.append(event, blob)
-        attempt.item.result = outline(event)
+        self._journals[attempt.item.place.image].append(event, blob)
+        attempt.item.result = outline(event, attempt.item.nodeid)
 
 
 def _cannot_run(item: CatalogItem, state: UnitState) -> tuple[Status, str] | None:

@@ -17,7 +17,7 @@ import pytest
 
 from pytest_testlab.catalog import fixtures
 from pytest_testlab.catalog.folders import Folder
-from pytest_testlab.catalog.functions import MARK_HELP, adopt, settle
+from pytest_testlab.catalog.functions import MARK_HELP, adopt, settle, spread
 from pytest_testlab.catalog.install import InstallItem
 from pytest_testlab.catalog.items import (
     LAB,
@@ -72,8 +72,9 @@ class EntryFile(CatalogUnit, pytest.File):
         self.extra_keyword_matches.update((self.entry.name, *self.entry.tags))
         self.add_marker(self.entry.suite.value)
         self.add_marker(self.entry.priority.value)
-        for stage in Stage:
-            yield EntryItem.from_parent(self, name=stage.value, stage=stage)
+        for place in seen.places:
+            for stage in Stage:
+                yield EntryItem.from_parent(self, name=stage.value + place.suffix, stage=stage).put(place)
 
 
 class EntryItem(CatalogItem):
@@ -152,12 +153,14 @@ class CatalogPlugin:
 
     def __init__(self, settings: Settings) -> None:
         self._nightly = settings.mode == "nightly"
+        self._images = settings.images
         self._suites = None if settings.suite is None else {Suite(name) for name in settings.suite}
         self._priorities = settings.priority
 
     def pytest_configure(self, config: pytest.Config) -> None:
         """Make the lab's marks known, so that `-m "apps and P0"` works under strict markers."""
         config.stash[SEEN] = Seen()
+        config.stash[SEEN].images = self._images
         config.pluginmanager.register(fixtures, "testlab-fixtures")
         config.addinivalue_line("markers", MARK_HELP)
         for name in SUITES:
@@ -199,6 +202,11 @@ class CatalogPlugin:
         made = yield
         return [adopt(item) for item in made] if isinstance(made, list) else made
 
+    @pytest.hookimpl(trylast=True)  # so that the image comes last in what the test is called
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Have test functions of the lab run on each image."""
+        spread(metafunc)
+
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(
         self, session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
@@ -208,11 +216,17 @@ class CatalogPlugin:
         The install of the platform comes before all, however others order the tests; `-k` and `-m` may leave it out.
         """
         if self._nightly and any(isinstance(item, CatalogItem) for item in items):
-            items.insert(0, InstallItem.of(session))
+            items[:0] = [InstallItem.of(session, place) for place in config.stash[SEEN].places]
         self._select(config, items)
         yield
-        items.sort(key=lambda item: not (isinstance(item, CatalogItem) and item.first))
+        items.sort(key=self._order)
         settle(config, items)
+
+    def _order(self, item: pytest.Item) -> tuple[int, bool]:
+        """Image after image, so that one target needn't change to and fro; what isn't the catalog's has none."""
+        if not isinstance(item, CatalogItem):
+            return 0, True
+        return self._images.index(item.place.image), not item.first
 
     def _select(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         if self._suites is None and self._priorities is None:

@@ -6,6 +6,8 @@ import argparse
 import dataclasses
 from typing import Any
 
+from sqlalchemy import Connection
+
 from pytest_testlab.cli._common import connection, harmless, local, paint, print_json, reading, status, unknown_run
 from pytest_testlab.errors import UsageError
 from pytest_testlab.store.views import DiffItem, DiffView
@@ -41,13 +43,26 @@ def handle(args: argparse.Namespace) -> int:
         found = diff.diff(store, args.run)
         if found is None and args.run:
             raise UsageError(unknown_run(store, args.run))
+        also = [] if found is None or args.run else _on_other_images(store, found)
     if args.json:
-        return print_json(as_json(found) if found is not None else None)
+        shown = None if found is None else as_json(found)
+        return print_json(shown | {"also": [as_json(other) for other in also]} if shown and also else shown)
     if found is None:
         print("no run yet; start one with: pytest --testlab-pool 2 CATALOG")
     else:
         _print(found)
+    for other in also:
+        print()
+        _print(other)
     return 0
+
+
+def _on_other_images(store: Connection, found: DiffView) -> list[DiffView]:
+    """The diffs of the other runs of its session that planned tests."""
+    from pytest_testlab.store.reads import diff, runs
+
+    others = [run.run for run in runs.beside(store, found.run) if run.run != found.run.run and run.planned]
+    return [other for other in (diff.diff(store, name) for name in others) if other is not None]
 
 
 def as_json(found: DiffView) -> dict[str, Any]:

@@ -48,6 +48,6 @@ def _line(run: RunView) -> str:
     )
     state = "" if run.state == "finished" else paint(f"{run.state}  ", "yellow")
     say = f"\n    {paint(harmless(run.say), 'dim')}" if run.say and run.state != "finished" else ""
-    where = f"{run.mode:<8} {run.platform}/{run.provider} ×{run.pool}"
+    where = f"{run.mode:<8} {run.platform}/{run.provider}{f'/{run.image}' if run.image else ''} ×{run.pool}"
     cost = "" if run.cost_eur is None else paint(f"  {euro(run.cost_eur)}", "dim")
     return f"{run.run}  {local(run.started_at)}  {where}  {state}{counts}{cost}{say}"

@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from pytest_testlab.catalog.attempts import TRIES
 from pytest_testlab.distribution import private
+from pytest_testlab.distribution.queue import Queue, Queues, how_many
 from pytest_testlab.distribution.wire import server_to_wire
+from pytest_testlab.planning.images import worth_moving
 from pytest_testlab.planning.units import Unit
 from pytest_testlab.pool.pool import Pool, Slot, SlotState
-
-GROUP_S = 0.15
-"""Very short units are handed out together, up to about this many seconds of work, to save round trips."""
-
 
 OUT = (SlotState.LOST, SlotState.GONE)
 """States of a slot that comes back no more."""
@@ -102,12 +100,12 @@ class PullScheduler:
         self._deadline = deadline
         self._attempts = attempts
         """Test → attempts that were made of it."""
-        self._barred: dict[str, int] = {}
-        """Unit → slot on which it met an infrastructure fault: it is tried again on another one."""
         self._workers: dict[Any, Worker] = {}
-        self._pending: deque[Unit] | None = None
+        self._queues: Queues | None = None
+        """By image; None before there is a plan."""
         self._done = 0
         self._spent_s = 0.0
+        self._done_estimate_s = 0.0
         self._ended = False
         self.collection: list[str] | None = None
 
@@ -127,12 +125,12 @@ class PullScheduler:
     def tests_finished(self) -> bool:
         """Whether nothing is pending *or running*, and no worker may still hand something back."""
         running = any(worker.units for worker in self._workers.values())
-        return not running and (self._ended or (self._pending is not None and not self._pending))
+        return not running and (self._ended or (self._queues is not None and self._queues.empty))
 
     @property
     def has_pending(self) -> bool:
         """Whether there is something to give out."""
-        return bool(self._pending)
+        return self._queues is not None and not self._queues.empty
 
     def add_node(self, node: Any) -> None:
         """Take in a worker; its slot was set when it was configured."""
@@ -197,9 +195,9 @@ class PullScheduler:
             self._retire(worker)
             self._pool.lose(worker.slot, "its worker collected other tests than the first one")
 
-    def plan(self, units: deque[Unit]) -> None:
-        """Begin to give out units, in this order."""
-        self._pending = units
+    def plan(self, units: Iterable[Unit]) -> None:
+        """Begin to give out units, of each image in this order."""
+        self._queues = Queues(units)
         self.schedule()
 
     def slot_changed(self, slot: Slot) -> None:
@@ -233,6 +231,7 @@ class PullScheduler:
         if left:
             self._take_back(worker, again=again)
         units, worker.units = worker.units, []
+        self._done_estimate_s += sum(unit.estimate_s for unit in units)
         apart = self._pool.provider.blank_between_units or any(unit.alone for unit in units)
         worker.used = spoiled or apart
         worker.bare = False
@@ -253,17 +252,17 @@ class PullScheduler:
         for worker in self._workers.values():
             private.command(worker.node, "testlab_stop")
 
-    def block_all(self, *, by: str, failure_class: str) -> None:
-        """What is still pending can't be run: what all of it stands on has failed."""
+    def block_all(self, *, by: str, failure_class: str, image: str = "") -> None:
+        """What is still pending on an image can't be run: what all of it stands on has failed."""
         assert self.collection is not None
-        pending, self._pending = self._pending or deque(), deque()
-        if pending:
+        assert self._queues is not None
+        if pending := self._queues[image].clear():
             tests = [self.collection[index] for unit in pending for index in unit.indices]
             self._sink.blocked(tests, by=by, failure_class=failure_class)
 
     def tick(self) -> None:
         """Some time has passed; give out nothing more if the budget is spent."""
-        if self._pending and time.monotonic() > self._deadline:
+        if self.has_pending and time.monotonic() > self._deadline:
             self.end("the budget is spent")
 
     def end(self, reason: str) -> None:
@@ -284,26 +283,31 @@ class PullScheduler:
             worker.epoch = server.epoch
             worker.usable = False
             worker.fresh = True
-            worker.bare = self._first() is not None and self._may_install(worker)
+            worker.bare = self._queue(worker).first is not None and self._may_install(worker)
             private.command(worker.node, "testlab_use", server=server_to_wire(server), install=not worker.bare)
 
-    def _first(self) -> Unit | None:
-        """The unit before which no other may begin, while it isn't through: it is the first that is pending."""
-        unit = self._pending[0] if self._pending else None
-        return unit if unit is not None and unit.first else None
+    def _queue(self, worker: Worker) -> Queue:
+        """What is pending on the image of a worker's slot."""
+        return self._queues[worker.slot.image] if self._queues is not None else Queue()
+
+    def _beside(self, worker: Worker) -> list[Worker]:
+        """The other workers on its image."""
+        return [
+            other for other in self._workers.values() if other is not worker and other.slot.image == worker.slot.image
+        ]
 
     def _may_install(self, worker: Worker) -> bool:
         """Whether no other worker is kept bare, so that the platform is installed for the first time on this one's."""
-        others = (other for other in self._workers.values() if other is not worker)
-        return not any(other.bare and not other.retired for other in others)
+        return not any(other.bare and not other.retired for other in self._beside(worker))
 
     def _pump(self, worker: Worker) -> None:
-        if not (self._pending and worker.collected) or worker.units or worker.retired or self._ended:
+        if not (self.has_pending and worker.collected) or worker.units or worker.retired or self._ended:
             return
         if worker.node.shutting_down:
             return
         unit = self._next_for(worker)
         if unit is None:
+            self._move_over(worker)
             return
         if worker.used or ((unit.alone or unit.first) and not worker.fresh) or worker.bare != unit.first:
             if worker.usable or worker.used:
@@ -317,23 +321,47 @@ class PullScheduler:
 
     def _next_for(self, worker: Worker) -> Unit | None:
         """What a worker gets next; nothing while another one installs the platform for the first time."""
-        assert self._pending is not None
-        if any(unit.first for other in self._workers.values() for unit in other.units):
+        queue = self._queue(worker)
+        if any(unit.first for other in self._beside(worker) for unit in other.units):
             return None
-        first = self._first()
-        if first is not None:
+        if (first := queue.first) is not None:
             return first if self._may_install(worker) and self._may(worker, first) else None
-        return next((unit for unit in self._pending if self._may(worker, unit)), None)
+        return next((unit for unit in queue if self._may(worker, unit)), None)
 
     def _may(self, worker: Worker, unit: Unit) -> bool:
         """Whether a unit may run there: a second try is made elsewhere, as long as there is an elsewhere."""
-        return self._barred.get(unit.key) != worker.slot.index or not any(
-            slot is not worker.slot and slot.state not in OUT for slot in self._pool.slots
+        return self._queue(worker).barred.get(unit.key) != worker.slot.index or not any(
+            slot is not worker.slot and slot.state not in OUT and slot.headed_for == worker.slot.image
+            for slot in self._pool.slots
         )
+
+    def _move_over(self, worker: Worker) -> None:
+        """Have a worker with nothing left to do on its image take up another one, if what is left there is worth it."""
+        assert self._queues is not None
+        if self._queue(worker) or not (worker.usable or worker.used):
+            return
+        pace = self._spent_s / self._done_estimate_s if self._done_estimate_s else 1.0
+        waiting = {image: queue.left_s * pace for image, queue in self._queues.items() if queue}
+        slots = {image: self._serving(image) for image in waiting}
+        for image in sorted(waiting, key=lambda image: -waiting[image] / max(1, slots[image])):
+            free = len(self._queues[image]) > self._coming(image)
+            if free and worth_moving(waiting[image], slots[image], self._pool.new_server_s):
+                worker.used = worker.usable = worker.bare = False
+                self._pool.change_image(worker.slot, image)
+                return
+
+    def _serving(self, image: str) -> int:
+        """How many slots work on an image, or will."""
+        return sum(slot.headed_for == image and slot.state not in OUT for slot in self._pool.slots)
+
+    def _coming(self, image: str) -> int:
+        """How many of them are being made ready, and will take something from the queue."""
+        coming = (SlotState.PROVISIONING, SlotState.BLANKING, SlotState.READY)
+        return sum(slot.headed_for == image and slot.state in coming for slot in self._pool.slots)
 
     def _give(self, worker: Worker, unit: Unit) -> None:
         assert self.collection is not None
-        worker.units = self._take(unit)
+        worker.units = self._take(worker, unit)
         worker.fresh = False
         worker.running.extend(index for unit in worker.units for index in unit.indices)
         tests = [self.collection[index] for index in worker.running]
@@ -341,23 +369,13 @@ class PullScheduler:
         self._pool.busy(worker.slot)
         private.command(worker.node, "testlab_run", indices=list(worker.running), attempts=attempts)
 
-    def _take(self, unit: Unit) -> list[Unit]:
-        assert self._pending is not None
-        self._pending.remove(unit)
-        taken = [unit]
-        while self._pending and len(taken) < self._group() and not self._barred and not unit.alone:
-            if self._pending[0].alone:
-                break
-            taken.append(self._pending.popleft())
-        return taken
-
-    def _group(self) -> int:
-        """How many units at once: more than one only where they are short and the target needs no blanking."""
-        if self._pool.provider.blank_between_units or not self._done or not self._pending:
-            return 1
-        mean_s = self._spent_s / self._done
-        fair = len(self._pending) // (4 * max(1, len(self._workers)))
-        return max(1, min(fair, int(GROUP_S / max(mean_s, 1e-4))))
+    def _take(self, worker: Worker, unit: Unit) -> list[Unit]:
+        """A unit, and those that follow where they are short and the target needs no blanking."""
+        queue, most = self._queue(worker), 1
+        if not self._pool.provider.blank_between_units and self._done:
+            workers = len(self._beside(worker)) + 1
+            most = how_many(self._spent_s / self._done, len(queue) - 1, workers)
+        return queue.take(unit, most)
 
     def _crashed(self, worker: Worker) -> str | None:
         """Put back what a dead worker held; returns its running test, unless the journal has its result."""
@@ -373,15 +391,15 @@ class PullScheduler:
 
     def _take_back(self, worker: Worker, *, again: bool) -> None:
         """Put what a worker held back in the queue, at its head; the first test counts as tried if `again`."""
-        assert self._pending is not None
+        queue = self._queue(worker)
         hit = next(unit for unit in worker.units if worker.running[0] in unit.indices) if again else None
         if hit is not None:
-            self._barred[hit.key] = worker.slot.index
+            queue.barred[hit.key] = worker.slot.index
             self._count_try(worker, hit)
         left = set(worker.running)
         for unit in reversed(worker.units):
             if indices := tuple(index for index in unit.indices if index in left):
-                self._pending.appendleft(replace(unit, indices=indices))
+                queue.put_back(replace(unit, indices=indices))
         worker.running.clear()
 
     def _count_try(self, worker: Worker, hit: Unit) -> None:
@@ -405,6 +423,6 @@ class PullScheduler:
         worker.node.shutdown()
 
     def _end_if_nobody_is_left(self) -> None:
-        if self._pending and all(slot.state in OUT for slot in self._pool.slots):
+        if self.has_pending and all(slot.state in OUT for slot in self._pool.slots):
             reasons = sorted({slot.say for slot in self._pool.slots if slot.say})
             self.end("no target is left: " + "; ".join(reasons))

@@ -21,7 +21,9 @@ class Unit:
     alone: bool = False
     """Whether its target must be blank, and proven so, before it and after it."""
     first: bool = False
-    """Whether nothing else may begin before it has ended."""
+    """Whether nothing else of its image may begin before it has ended."""
+    image: str | None = None
+    """What it must run on; None = that is all the same to it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +31,7 @@ class Wish:
     """How a test wants to be placed."""
 
     unit: str
+    image: str | None = None
     alone: bool = False
     first: bool = False
 
@@ -65,6 +68,7 @@ def make_units(
             estimate_s=sum(estimates.of(tests[index], kinds.get(tests[index], "")) for index in indices),
             alone=any(tests[index] in wishes and wishes[tests[index]].alone for index in indices),
             first=any(tests[index] in wishes and wishes[tests[index]].first for index in indices),
+            image=next((wishes[tests[index]].image for index in indices if tests[index] in wishes), None),
         )
         for key, indices in grouped.items()
     ]

@@ -15,6 +15,7 @@ class _Bill:
     since: dt.datetime
     until: dt.datetime | None = None
     by_the_hour: bool = True
+    image: str = ""
 
     def total(self, now: dt.datetime) -> float:
         until = self.until or now
@@ -31,11 +32,17 @@ class Costs:
         self._open: dict[str, _Bill] = {}
         self._lock = threading.Lock()
 
-    def begin(self, name: str, eur_per_hour: float | None, at: dt.datetime, *, by_the_hour: bool = True) -> None:
-        """Something begins to cost, unless it does already. Not `by_the_hour`: by the second, as snapshots do."""
+    def begin(
+        self, name: str, eur_per_hour: float | None, at: dt.datetime, *, by_the_hour: bool = True, image: str = ""
+    ) -> None:
+        """Something begins to cost, unless it does already. Not `by_the_hour`: by the second, as snapshots do.
+
+        `image` says for which of a run's images it is.
+        """
         with self._lock:
             if eur_per_hour is not None and name not in self._open:
-                bill = self._open[name] = _Bill(eur_per_hour=eur_per_hour, since=at, by_the_hour=by_the_hour)
+                bill = _Bill(eur_per_hour=eur_per_hour, since=at, by_the_hour=by_the_hour, image=image)
+                self._open[name] = bill
                 self._bills.append(bill)
 
     def end(self, name: str, at: dt.datetime) -> None:
@@ -45,7 +52,8 @@ class Costs:
             if bill is not None:
                 bill.until = at
 
-    def total(self, now: dt.datetime) -> float | None:
-        """Euro until now, what still stands included; None where nobody charged anything."""
+    def total(self, now: dt.datetime, image: str | None = None) -> float | None:
+        """Euro until now for one image, or for all, what still stands included; None where nobody charged anything."""
         with self._lock:
-            return sum(bill.total(now) for bill in self._bills) if self._bills else None
+            bills = [bill for bill in self._bills if image in (None, bill.image)]
+            return sum(bill.total(now) for bill in bills) if bills else None

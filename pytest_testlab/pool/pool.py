@@ -6,7 +6,7 @@ import contextlib
 import datetime as dt
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -36,12 +36,16 @@ class Slot:
     index: int
     state: SlotState = SlotState.PROVISIONING
     server: Server | None = None
+    image: str = ""
+    """What its server is made from; empty where the provider has no images, or its own default."""
+    next_image: str | None = None
+    """What it is being changed to, until it is."""
     say: str = ""
     """Why it was lost."""
     since: float = field(default_factory=time.monotonic)
     """When it came into its state, by the monotonic clock."""
-    seconds: dict[str, float] = field(default_factory=dict)
-    """Phase → seconds spent in it."""
+    seconds: dict[tuple[str, str], float] = field(default_factory=dict)
+    """Image and phase → seconds spent in it."""
     before_wiping: Callable[[Server], None] | None = None
     """Called once, on the pool's thread, before the server is blanked or destroyed: what is on it is evidence."""
 
@@ -49,6 +53,16 @@ class Slot:
     def name(self) -> str:
         """The server's name, or the slot's number before there is one."""
         return self.server.name if self.server is not None else f"slot {self.index}"
+
+    @property
+    def headed_for(self) -> str:
+        """The image of its server, or of the one that takes its place."""
+        return self.image if self.next_image is None else self.next_image
+
+    def spent(self, phase: str, seconds: float) -> None:
+        """Count seconds of a phase, for the image that it has now."""
+        key = self.image, phase
+        self.seconds[key] = self.seconds.get(key, 0.0) + seconds
 
 
 Listener = Callable[[Slot, dt.datetime], None]
@@ -83,10 +97,9 @@ class Pool:
     ) -> None:
         """`mask` takes the secrets out of whatever a provider says, before anybody else sees it."""
         self.provider = provider
-        self.slots = tuple(Slot(index) for index in range(size))
+        self.slots = tuple(Slot(index, image=image) for index in range(size))
         self.costs = Costs()
         self._run = run
-        self._image = image
         self._changed = changed
         self._said = said
         self._now = now
@@ -96,10 +109,16 @@ class Pool:
         self._pending: set[Future[None]] = set()
         self._lock = threading.Lock()
         self._closed = False
+        self._made = 0
         self._turn = threading.Condition()
 
-    def start(self, units: int) -> None:
-        """Begin to provision; slots beyond the number of units would never get one, so they stay empty."""
+    def start(self, units: int, images: Sequence[str] = ()) -> None:
+        """Begin to provision; slots beyond the number of units would never get one, so they stay empty.
+
+        `images` are those of the slots, in their order, where they don't all have the pool's.
+        """
+        for slot, image in zip(self.slots, images, strict=False):
+            slot.image = image
         for slot in self.slots:
             if slot.index >= units:
                 self._move(slot, SlotState.GONE)
@@ -114,6 +133,12 @@ class Pool:
         """
         self._move(slot, SlotState.BLANKING)
         self._submit(slot, "blank", self._blank)
+
+    def change_image(self, slot: Slot, image: str) -> None:
+        """Begin to replace a slot's server by one of another image, under a new epoch: `ready`, or `lost`."""
+        slot.next_image = image
+        self._move(slot, SlotState.BLANKING)
+        self._submit(slot, "provision", lambda slot: self._change_image(slot, image))
 
     def busy(self, slot: Slot) -> None:
         """Say that a slot's server is no longer blank."""
@@ -171,13 +196,20 @@ class Pool:
             counts[slot.state.value] = counts.get(slot.state.value, 0) + 1
         return ", ".join(f"{count} {state}" for state, count in counts.items())
 
-    def time_spent(self) -> Mapping[str, float]:
-        """Phase → seconds over all slots."""
+    def time_spent(self, image: str | None = None) -> Mapping[str, float]:
+        """Phase → seconds over all slots, for one image or for all."""
         total: dict[str, float] = {}
         for slot in self.slots:
-            for phase, seconds in slot.seconds.items():
-                total[phase] = total.get(phase, 0.0) + seconds
+            for (made_from, phase), seconds in list(slot.seconds.items()):
+                if image in (None, made_from):
+                    total[phase] = total.get(phase, 0.0) + seconds
         return total
+
+    @property
+    def new_server_s(self) -> float:
+        """What a new server took until it had its platform, in seconds, on average; 0 before there was one."""
+        spent = self.time_spent()
+        return (spent.get("provision", 0.0) + spent.get("install", 0.0)) / max(1, self._made)
 
     # --- on the pool's threads ----------------------------------------------------------------------------------------
 
@@ -196,12 +228,23 @@ class Pool:
                 else:
                     self._move(slot, SlotState.READY)
             finally:
-                slot.seconds[phase] = slot.seconds.get(phase, 0.0) + time.monotonic() - start
+                slot.spent(phase, time.monotonic() - start)
 
         with self._lock:
             future = self._threads.submit(job)
             self._pending.add(future)
         future.add_done_callback(self._pending.discard)
+
+    def _change_image(self, slot: Slot, image: str) -> Server:
+        used = slot.server
+        assert used is not None
+        self._look_before_wiping(slot, used)
+        self.provider.destroy(used)
+        self.costs.end(used.name, self._now())
+        self._changed(replace(slot, state=SlotState.GONE), self._now())  # the last that the old image hears of it
+        slot.server, slot.image, slot.next_image = None, image, None
+        self._move(slot, SlotState.PROVISIONING)
+        return replace(self._provision(slot), epoch=used.epoch + 1)
 
     def _provision(self, slot: Slot) -> Server:
         labels = {"managed-by": "testlab", "run": self._run, "slot": str(slot.index)}
@@ -214,13 +257,14 @@ class Pool:
             ServerRequest(
                 run=self._run,
                 slot=slot.index,
-                image=self._image or None,
+                image=slot.image or None,
                 labels=labels,
                 trigger=self._trigger,
                 say=say,
             )
         )
-        self.costs.begin(server.name, server.eur_per_hour, asked_at)
+        self._made += 1
+        self.costs.begin(server.name, server.eur_per_hour, asked_at, image=slot.image)
         return server
 
     def _ask_console(self, slot: Slot, server: Server) -> None:

@@ -37,7 +37,7 @@ def _configure_worker(config: pytest.Config, settings: Settings) -> None:
         lab = lab_from_wire(config, settings)
         worker: object = WorkerLoop(
             lab,
-            folder=Path(told["folder"]),
+            folder=Path(next(iter(told["folders"].values()))),
             name=told["worker"],
             looks_every_s=looks_every_s,
             follow=settings.follow,

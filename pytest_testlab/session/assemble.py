@@ -28,7 +28,7 @@ def hooks_of(config: pytest.Config) -> pluggy.PluginManager:
 def wire(
     *,
     run: str,
-    folder: Path,
+    folders: Mapping[str, Path],
     provider: str,
     platform: str,
     slot: int,
@@ -37,10 +37,13 @@ def wire(
     clock: float,
     hidden: Iterable[str],
 ) -> dict[str, Any]:
-    """What a worker is told when it starts, as builtins. Secrets travel in memory only."""
+    """What a worker is told when it starts, as builtins: the first of the folders is that of the session's first run.
+
+    Secrets travel in memory only.
+    """
     return {
         "run": run,
-        "folder": str(folder),
+        "folders": {image: str(folder) for image, folder in folders.items()},
         "provider": provider,
         "platform": platform,
         "slot": slot,
@@ -84,7 +87,7 @@ def make_lab(
     hooks: pluggy.PluginManager,
     settings: Settings,
     *,
-    folder: str,
+    folders: Mapping[str, str],
     provider: str,
     platform: str,
     slot: int,
@@ -93,13 +96,13 @@ def make_lab(
     clock: float,
     hidden: Iterable[str],
 ) -> Lab:
-    """A lab with a segment of its own in the run's journal. `clock` is the base of the run's moments."""
+    """A lab with a segment of its own in the journal of each image's run. `clock` is the base of their moments."""
     return Lab(
         slot=slot,
         provider=made(hooks, "provider", provider, settings),
         platform=made(hooks, "platform", platform, settings),
         hooks=hooks,
-        journal=Journal(Path(folder), worker),
+        journals={image: Journal(Path(folder), worker) for image, folder in folders.items()},
         secrets=secret_source(settings, secrets),
         known_secrets=frozenset((*secrets.values(), *hidden)),
         moments=Moments(clock),

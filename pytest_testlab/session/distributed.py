@@ -42,6 +42,8 @@ class Distributed(Controller):
     asked: Any = None
     """The worker that was asked what its tests are."""
     _digest = ""
+    _installs: Sequence[tuple[str, str]] = ()
+    """The test that installs the platform, and its image: one for each."""
 
     def __init__(
         self, config: pytest.Config, settings: Settings, secrets: Mapping[str, str], hooks: pluggy.PluginManager
@@ -62,7 +64,7 @@ class Distributed(Controller):
         slot = self._free_slot()
         node.workerinput["testlab"] = wire(
             run=self.run.id,
-            folder=self.run.folder.path,
+            folders={book.image: book.folder.path for book in self.run.books},
             provider=self.settings.provider,
             platform=self.run.platform_name,
             slot=slot,
@@ -191,14 +193,15 @@ class Distributed(Controller):
         if unknown := followed(self.settings.follow, known)[1]:
             raise pytest.UsageError(unknown)
         units = self.run.begin(self._collection, known)
+        self._installs = [(test["test"], test["image"]) for test in known if test["first"]]
         self.scheduler.plan(longest_first(units))
 
     def _on_slot(self, slot: Slot) -> None:
         self.scheduler.slot_changed(slot)
 
     def _on_usable(self, node: Any, epoch: int, versions: dict[str, str], seconds: float) -> None:
-        self.run.phases["install"] = self.run.phases.get("install", 0.0) + seconds
         if (slot := self._slots.get(node)) is not None:
+            self.run.pool.slots[slot].spent("install", seconds)
             self.board.usable(slot, epoch)
         self.scheduler.usable(node, epoch)
 
@@ -218,9 +221,10 @@ class Distributed(Controller):
         private.stop(self.config, say)
 
     def _on_idle(self, node: Any, left: list[int], again: bool, spoiled: str) -> None:
-        result = self.run.results.get(NODE_ID)
-        if result is not None and result["status"] == "failed":
-            self.scheduler.block_all(by=NODE_ID, failure_class=result["failure_class"])
+        for test, image in self._installs:
+            result = self.run.results.get(test)
+            if result is not None and result["status"] == "failed":
+                self.scheduler.block_all(by=test, failure_class=result["failure_class"], image=image)
         self.scheduler.idle(node, left=left, again=again, spoiled=bool(spoiled))
 
     def _broke_off(self, session: pytest.Session) -> bool:
@@ -244,7 +248,7 @@ class Distributed(Controller):
         event = self.run.recorded(node.gateway.id, test, self.scheduler.attempts_of(test) + 1)
         if event is None:
             return None
-        report = report_of(event)
+        report = report_of(event, test)
         report.node = node  # type: ignore[attr-defined]
         self.config.hook.pytest_runtest_logreport(report=report)
         return bool(report.testlab["again"])
@@ -255,14 +259,15 @@ class Distributed(Controller):
 
     def blocked(self, tests: Sequence[str], *, by: str, failure_class: str = "infra") -> None:
         """Record what can't be run any more; why is all that there is to keep of it."""
-        reason = blocked(by if by == NODE_ID else by.rpartition("::")[2], failure_class)
+        row = self.run.tests[by]["row"]
+        reason = blocked(row if row == NODE_ID else row.rpartition("::")[2], failure_class)
         text = f"{reason}\n".encode()
         section = CollectedSection(name="reason", source="the controller", text=text, size=len(text))
         manifest, blob = events.pack_bundle([section])
         for test in tests:
             event = events.finished(test=test, attempt=0, status="blocked", reason=reason, manifest=manifest)
             self.run.note(event, blob)
-            self.config.hook.pytest_runtest_logreport(report=report_of(event))
+            self.config.hook.pytest_runtest_logreport(report=report_of(event, test))
 
     def ended(self, reason: str) -> None:
         """Stop the session, with no target left or no time."""
@@ -296,6 +301,6 @@ class Distributed(Controller):
         again = self.scheduler.will_retry(crashitem) and self._stop_by is None
         report.when = "setup"
         report.longrepr = say
-        report.testlab = outline(event) | {"again": again}  # type: ignore[attr-defined]
+        report.testlab = outline(event, crashitem) | {"again": again}  # type: ignore[attr-defined]
         if again:
             report.outcome = RERUN  # type: ignore[assignment]

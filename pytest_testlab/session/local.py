@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,8 @@ class Local(Controller):
     """Whether the target was blanked since its last unit."""
     was_alone = False
     """Whether its last unit wanted it for itself."""
+    image = ""
+    """What the target is made from."""
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Iterator[None]:
@@ -42,7 +45,7 @@ class Local(Controller):
         self.lab = session.config.stash[LAB] = make_lab(
             self.run.hooks,
             self.settings,
-            folder=str(self.run.folder.path),
+            folders={book.image: str(book.folder.path) for book in self.run.books},
             provider=self.settings.provider,
             platform=self.run.platform_name,
             slot=0,
@@ -60,7 +63,8 @@ class Local(Controller):
         self._session = session
         try:
             if tests:
-                self._take_target(install=not any(test["first"] for test in tests))
+                self.image = tests[0]["image"]
+                self._take_target(install=not self._installs(tests))
             return (yield)
         finally:
             self.lab.end()
@@ -71,6 +75,9 @@ class Local(Controller):
         if not isinstance(item, CatalogItem):
             return None
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        self._go_to(item)
+        if isinstance(nextitem, CatalogItem) and nextitem.place != item.place:
+            nextitem = private.sentinel(item.session)  # what both stand on is of another target then
         private.run_phases(item, nextitem)
         while item.result is not None and item.result["again"] and not self.interrupts.asked:
             self.lab.attempts[item.nodeid] = self.lab.attempts.get(item.nodeid, 0) + 1
@@ -96,7 +103,21 @@ class Local(Controller):
     def _kill_workers(self) -> None:
         """There are none."""
 
+    def _installs(self, tests: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether the platform is installed by a test, on the image that it is at."""
+        return any(test["first"] and test["image"] == self.image for test in tests)
+
+    def _go_to(self, item: CatalogItem) -> None:
+        """Have a target of the item's image."""
+        if item.place.image != self.image:
+            self.image = item.place.image
+            self.run.pool.change_image(self.run.pool.slots[0], self.image)
+            self._take_target(install=not self._installs(list(self.run.tests.values())))
+            self.fresh, self.was_alone = True, False
+
     def _before_unit(self, unit: Unit) -> None:
+        if self.image in self.lab.blocked_by:
+            return
         slot = self.run.pool.slots[0]
         apart = self.run.provider.blank_between_units or unit.alone or self.was_alone
         if not self.fresh and (apart or self.lab.spoiled):

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -62,6 +63,19 @@ def _git(folder: Path, *arguments: str) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def provenances(settings: Settings, *, root: Path, provider: str, platform: str) -> list[Provenance]:
+    """Of each image's run: those of one session have its first one's name in common, and are numbered from 2.
+
+    Asks git, for at most 30 s. Raises `UsageError` as `started_as` does.
+    """
+    first = provenance(settings, root=root, provider=provider, platform=platform)
+    images = settings.images
+    if len(images) == 1:
+        return [first]
+    names = [first.run, *(f"{first.run}-{number}" for number in range(2, len(images) + 1))]
+    return [replace(first, run=name, image=image, session=first.run) for name, image in zip(names, images, strict=True)]
 
 
 def provenance(settings: Settings, *, root: Path, provider: str, platform: str) -> Provenance:

@@ -56,10 +56,10 @@ def rescue(
     return event
 
 
-def report_of(event: Mapping[str, Any]) -> pytest.TestReport:
-    """What pytest is told of a result that no worker reported."""
-    told = outline(event)
-    status, test = event["status"], event["test"]
+def report_of(event: Mapping[str, Any], test: str) -> pytest.TestReport:
+    """What pytest is told of a result that no worker reported; `test` is the id that it has in this session."""
+    told = outline(event, test)
+    status = event["status"]
     text = "\n".join(event.get("headline", ())) or event.get("reason", status)
     good, bad = status in ("passed", "flaky"), status in ("failed", "error")
     report = pytest.TestReport(

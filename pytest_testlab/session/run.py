@@ -1,4 +1,7 @@
-"""One run, from the opening of the store to its closing: what is common to one process and to many."""
+"""One session, from the opening of the store to its closing: what is common to one process and to many.
+
+It is one run, or as many as there are images: each has a book of its own, and all of them share pool and budget.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,32 +20,32 @@ import pluggy
 
 from pytest_testlab.diagnosis.redact import Redactor
 from pytest_testlab.errors import UsageError
+from pytest_testlab.model import Provenance
 from pytest_testlab.moments import Moments
 from pytest_testlab.options import Settings
 from pytest_testlab.planning.forecast import Forecast
-from pytest_testlab.planning.units import Estimates, Unit, Wish, make_units, projected_s
+from pytest_testlab.planning.images import apportion, at_home, loads, projected_on_images_s
+from pytest_testlab.planning.units import Estimates, Unit, Wish, make_units
 from pytest_testlab.plugins import made
 from pytest_testlab.pool.pool import Pool, Slot, SlotState
 from pytest_testlab.recording import events
-from pytest_testlab.recording.folder import RunFolder
-from pytest_testlab.recording.journal import Journal, JournalError, JournalFull, read_segment
+from pytest_testlab.recording.journal import JournalFull
 from pytest_testlab.recording.recorder import Recorder
 from pytest_testlab.recording.recover import recover
 from pytest_testlab.seams import blame
-from pytest_testlab.session.provenance import provenance
+from pytest_testlab.session.book import Book
+from pytest_testlab.session.provenance import provenances
 from pytest_testlab.store.embedded import open_store
-from pytest_testlab.store.engine import identity
 from pytest_testlab.store.reads import estimates
 
-DRAIN_WITHIN_S = 60.0
-WISHES = ("unit", "alone", "first")
+WISHES = ("unit", "image", "alone", "first")
 """What a test says of itself to the plan, and not to history."""
-RESERVE = 1024 * 1024
-"""Bytes of the disk that are kept until it is full, so that a run can still say how it ended."""
+OWN = (*WISHES, "test", "row", "suffix")
+"""What history has no column for, or knows by another name."""
 
 
 class Run:
-    """A run of this process: its store, its folder and journal, its pool. Made when a session starts."""
+    """A session of this process: its store, its books, its pool. Made when it starts."""
 
     def __init__(
         self,
@@ -74,8 +77,10 @@ class Run:
         """Why something was left out, or no test was run at all."""
         self.phases: dict[str, float] = {}
         self.slot_changed: Callable[[Slot], None] = lambda slot: None
-        self.provenance = provenance(settings, root=root, provider=settings.provider, platform=self.platform_name)
+        origins = provenances(settings, root=root, provider=settings.provider, platform=self.platform_name)
+        self.provenance = origins[0]
         self.id = self.provenance.run
+        """The name of its first run, which all that the session makes is labelled with."""
         self.unrecorded = ""
         """Why the journal can't be written any further; nothing is given out then."""
         self.broke: Callable[[str], None] = lambda say: None
@@ -85,7 +90,7 @@ class Run:
         self._writing = threading.Lock()
         self.store = open_store(settings)
         try:
-            self._open()
+            self._open(origins)
         except BaseException:
             self.store.close()
             raise
@@ -96,7 +101,7 @@ class Run:
             self.provider,
             run=self.id,
             size=settings.pool,
-            image=settings.image,
+            image=settings.images[0],
             changed=self._slot_changed,
             said=self._provider_said,
             now=self.moments.now,
@@ -105,35 +110,28 @@ class Run:
         )
         self.phases["start"] = self.elapsed
 
-    def _open(self) -> None:
-        """Take in what was left behind, and begin the journal: the last that can go wrong before anything is made."""
+    def _open(self, origins: Sequence[Provenance]) -> None:
+        """Take in what was left behind, and begin the journals: the last that can go wrong before anything is made."""
         self.recovered = recover(self.store.engine, self.store.home)
         """What killed runs had left on this machine; nobody needs to remember `testlab recover`."""
         self.estimates = self._estimates()
-        self.folder = RunFolder.create(self.store.home, self.id)
+        self.books: list[Book] = []
         try:
-            self.folder.take_note_of_store(identity(self.store.engine))
-            self.folder.reserve(RESERVE)
-            self.journal = self._begin_journal()
+            for origin in origins:
+                first = not self.books
+                changed: Callable[[], object] = (lambda: self.store_changed()) if first else (lambda: None)
+                self.books.append(Book(origin, self.store, changed=changed))
         except BaseException:
-            self.folder.remove()
+            for book in self.books:
+                book.tear_up()
             raise
-        self.recorder = Recorder(
-            self.store.url, self.folder, revive=self.store.revive, changed=lambda: self.store_changed()
-        )
-        self.recorder.start()
+        self.folder = self.books[0].folder
+        for book in self.books:
+            book.open()
 
-    def _begin_journal(self) -> Journal:
-        """The first event stands in a segment of its own as well: without it nothing of a run can be taken in."""
-        event = events.run_started(self.provenance)
-        try:
-            with closing(Journal(self.folder.path, "begin")) as beginning:
-                beginning.append(event)
-            journal = Journal(self.folder.path, "controller")
-            journal.append(event)
-        except JournalFull as error:
-            raise UsageError(f"no run can be recorded: {error}; make room there, or set TESTLAB_HOME") from error
-        return journal
+    def book(self, image: str) -> Book:
+        """That of an image; what belongs to none is kept in the first."""
+        return next((book for book in self.books if book.image == image), self.books[0])
 
     @property
     def elapsed(self) -> float:
@@ -144,6 +142,11 @@ class Run:
     def deadline(self) -> float:
         """The monotonic moment after which no test is given out."""
         return self.clock + self.settings.budget
+
+    @property
+    def recorder(self) -> Recorder:
+        """That of its first run; they all carry into one store."""
+        return self.books[0].recorder
 
     @property
     def cost_eur(self) -> float | None:
@@ -163,27 +166,41 @@ class Run:
         """The last result of each test, also where the try that was to follow never came."""
         return {**self.again, **self.results}
 
-    def note(self, event: Mapping[str, Any], blob: bytes = b"", *, sync: bool = True) -> None:
-        """Write to this process's segment of the journal; the pool's threads do so too.
+    def note(self, event: Mapping[str, Any], blob: bytes = b"", *, sync: bool = True, book: Book | None = None) -> None:
+        """Write to this process's segment of a journal; the pool's threads do so too.
 
-        A full disk is no error here: `unrecorded` says it, and the session ends in order with the room that was kept.
+        The journal is that of the event's test, or else of its slot. A full disk is no error here: `unrecorded` says
+        it, and the session ends in order with the room that was kept.
         """
+        book, event = (book, event) if book is not None else self._filed(event)
         with self._writing:
             try:
-                self.journal.append(event, blob, sync=sync)
+                book.journal.append(event, blob, sync=sync)
                 return
             except JournalFull as error:
                 say = str(error)
-                self.folder.release_reserve()
+                self._release_reserves()
             with suppress(JournalFull):
-                self.journal.append(event, blob, sync=sync)
+                book.journal.append(event, blob, sync=sync)
         self.can_not_record(say)
+
+    def _filed(self, event: Mapping[str, Any]) -> tuple[Book, Mapping[str, Any]]:
+        """The book that an event goes into, and the event as it stands there: by the name of its test's history."""
+        known = self.tests.get(event.get("test", ""))
+        if known is not None:
+            return self.book(known["image"]), {**event, "test": known["row"]}
+        slot = event.get("slot")
+        return self.book("" if slot is None else self.pool.slots[slot].image), event
+
+    def _release_reserves(self) -> None:
+        for book in self.books:
+            book.folder.release_reserve()
 
     def can_not_record(self, say: str) -> None:
         """The journal of this process or of a worker is full: what was finished is kept, and the session must end."""
         if not self.unrecorded:
             self.unrecorded = f"{say}; what was finished before is kept: make room there, then start again"
-            self.folder.release_reserve()
+            self._release_reserves()
             self.broke(self.unrecorded)
 
     def begin(self, collection: Sequence[str], tests: Sequence[Mapping[str, Any]]) -> list[Unit]:
@@ -193,17 +210,37 @@ class Run:
         """
         self.phases["collect"] = self.elapsed - self.phases["start"]
         self.tests = {test["test"]: test for test in tests}
+        images = self.settings.images
         kinds = {name: f"{test['suite']}/{test['stage']}" for name, test in self.tests.items()}
         wishes = {name: Wish(**{key: test[key] for key in WISHES}) for name, test in self.tests.items()}
-        self.units = make_units(collection, kinds, self.estimates, wishes)
+        self.estimates = self._by_id()
+        self.units = at_home(make_units(collection, kinds, self.estimates, wishes), images)
         self.forecast = Forecast({name: self.estimates.of(name, kind) for name, kind in kinds.items()})
-        self.projected_s = projected_s(self.units, self.settings.pool) if self.estimates.by_test else None
-        planned = [events.PlannedTest(**{key: test[key] for key in test if key not in WISHES}) for test in tests]
-        self.note(events.collected(planned, selection=selection(self.tests), projected_s=self.projected_s))
+        if self.estimates.by_test:
+            self.projected_s = projected_on_images_s(self.units, images, self.settings.pool)
+        for book in self.books:
+            self._note_plan(book)
         if self.unrecorded:
             raise UsageError(self.unrecorded)
-        self.pool.start(len(self.units))
+        self.pool.start(len(self.units), apportion(loads(self.units, images), self.settings.pool))
         return self.units
+
+    def _note_plan(self, book: Book) -> None:
+        own = [test for test in self.tests.values() if test["image"] == book.image]
+        planned = [
+            events.PlannedTest(test=test["row"], **{key: test[key] for key in test if key not in OWN}) for test in own
+        ]
+        selected = selection({test["row"]: test for test in own})
+        self.note(events.collected(planned, selection=selected, projected_s=self.projected_s), book=book)
+
+    def _by_id(self) -> Estimates:
+        """The estimates by the ids that tests have in this session, each for its own image."""
+        found = {
+            name: self._estimated[test["image"]][test["row"]]
+            for name, test in self.tests.items()
+            if test["row"] in self._estimated[test["image"]]
+        }
+        return Estimates(by_test=found, by_kind=self.estimates.by_kind)
 
     def expected_s(self, test: str) -> float | None:
         """How long a test of the plan took in other runs, or others of its kind; None where there were none."""
@@ -215,21 +252,24 @@ class Run:
         """Count a result; it is on a journal's disk already."""
         if result["again"]:
             self.again[result["test"]] = result
-            self.recorder.poke()
-            return
-        self.results[result["test"]] = result
-        self.forecast.took(result["test"])
-        self.recorder.poke()
+        else:
+            self.results[result["test"]] = result
+            self.forecast.took(result["test"])
+        self._book_of(result["test"]).recorder.poke()
 
     def recorded(self, writer: str, test: str, attempt: int) -> Mapping[str, Any] | None:
         """What a worker's segment of the journal says of an attempt, if it came that far."""
-        for path in self.folder.segments():
-            if path.stem.partition("~")[0] == writer:
-                with suppress(JournalError):
-                    for event, _, _ in read_segment(path, blobs=False):
-                        if event["kind"] == "finished" and (event["test"], event["attempt"]) == (test, attempt):
-                            return event
-        return None
+        row = self.tests[test]["row"] if test in self.tests else test
+        return self._book_of(test).recorded(writer, row, attempt)
+
+    def _book_of(self, test: str) -> Book:
+        return self.book(self.tests[test]["image"] if test in self.tests else "")
+
+    def counts_of(self, book: Book) -> Counter[str]:
+        """As `counts`, of one image."""
+        last = self.last
+        own = [name for name, test in self.tests.items() if test["image"] == book.image]
+        return Counter(str(last[name]["status"]) if name in last else "not_run" for name in own)
 
     def finish(self, exit_code: int, state: str) -> list[str]:
         """Give the servers back, close the journal and drain it into the store; returns what went wrong."""
@@ -237,44 +277,44 @@ class Run:
         errors = self.pool.close()
         self.provider_close()
         self.phases["teardown"] = time.monotonic() - start
-        self.phases.update(self.pool.time_spent())
         self.phases["total"] = self.elapsed
+        for book in self.books:
+            self._note_end(book, exit_code, state)
+        self.phases.update(self.pool.time_spent())
+        for book in self.books:
+            errors += self._end_recording(book, state)
+        return errors
+
+    def _note_end(self, book: Book, exit_code: int, state: str) -> None:
+        """What an image's servers took and cost is told of its own run, and the rest of all of them."""
+        one = len(self.books) == 1
         self.note(
             events.run_finished(
                 state=state,
                 exit_code=exit_code,
                 say=self.aborted or self.unrecorded or self.say,
                 finished_at=self.moments.now(),
-                phases=self.phases,
-                cost_eur=self.cost_eur,
-            )
+                phases={**self.phases, **self.pool.time_spent(None if one else book.image)},
+                cost_eur=self.cost_eur if one else self.pool.costs.total(self.moments.now(), book.image),
+            ),
+            book=book,
         )
-        return errors + self._end_recording(state)
 
-    def _end_recording(self, state: str) -> list[str]:
+    def _end_recording(self, book: Book, state: str) -> list[str]:
         try:
-            self.journal.close()
+            book.journal.close()
         except JournalFull as error:
             self.can_not_record(str(error))
-        if self.recorder.close(DRAIN_WITHIN_S):
-            self.folder.close()
-            return [*self.recorder.problems, *self._tell_plugins(state)]
-        return [*self.recorder.problems, self._not_drained()]
+        errors = book.close()
+        return [*errors, *self._tell_plugins(book, state)] if book.in_store else errors
 
-    def _tell_plugins(self, state: str) -> list[str]:
+    def _tell_plugins(self, book: Book, state: str) -> list[str]:
         """Returns what went wrong at that: a run that is recorded has ended well, whatever its notifiers do."""
         try:
-            self.hooks.hook.testlab_run_finished(run=self.id, state=state, counts=dict(self.counts))
+            self.hooks.hook.testlab_run_finished(run=book.id, state=state, counts=dict(self.counts_of(book)))
         except Exception as error:  # noqa: BLE001 - as with all that a plugin raises
             return [self.mask(blame("a plugin's testlab_run_finished", error))]
         return []
-
-    def _not_drained(self) -> str:
-        """What to say of a run that ended before the store had it all."""
-        where = " (with the same --db or TESTLAB_DATABASE_URL)" if self.settings.db else ""
-        why = f"the store is away: {self.recorder.away}" if self.recorder.away else "the store has not taken everything"
-        kept = f"{self.recorder.waiting or 'some'} events of this run are kept on disk only, in {self.folder.path}"
-        return f"{why}; {kept}; the next run takes them in, or type: testlab recover{where}"
 
     def provider_close(self) -> None:
         """Let a provider that holds something open end it."""
@@ -287,9 +327,13 @@ class Run:
         self.store.close()
 
     def _estimates(self) -> Estimates:
+        """What is known before the tests are; by the names of their histories, for each image."""
+        provider = self.settings.provider
         with self.store.engine.connect() as connection:
-            by_test = estimates.estimates(connection, provider=self.settings.provider, image=self.settings.image)
-            return Estimates(by_test=by_test, by_kind=estimates.priors(connection))
+            self._estimated = {
+                image: estimates.estimates(connection, provider=provider, image=image) for image in self.settings.images
+            }
+            return Estimates(by_test=self._estimated[self.settings.images[0]], by_kind=estimates.priors(connection))
 
     def _slot_changed(self, slot: Slot, at: dt.datetime) -> None:
         proof = dict(slot.server.proof) if slot.server is not None else {}

@@ -107,6 +107,7 @@ run = sa.Table(
     sa.Column("cost_eur", sa.Float, nullable=True),
     sa.Column("planned", sa.Integer, nullable=False, server_default="0"),
     _text("selection", nullable=True),
+    _text("session", nullable=True),
     _moment("started_at"),
     _moment("finished_at", nullable=True),
     sa.Column("state", sa.Text, nullable=False, server_default="running"),
@@ -114,6 +115,7 @@ run = sa.Table(
     _small("exit_code", nullable=True),
     sa.Column("phases", JSONB, nullable=False, server_default=sa.text("'{}'::jsonb")),
     sa.Index("run_lane_id_id_idx", "lane_id", "id"),
+    sa.Index("run_session_idx", "session", postgresql_where=sa.text("session IS NOT NULL")),
 )
 
 run_plan = sa.Table("run_plan", metadata, _run(), sa.Column("tests", ARRAY(sa.Integer), nullable=False))

@@ -48,6 +48,8 @@ class RunView:
     """What its servers cost; None when that isn't known."""
     sources: Mapping[str, str] = field(default_factory=dict)
     """Each source's ref, by name."""
+    session: str | None = None
+    """What the runs of one session on several images have in common: the name of the first; None for a run alone."""
 
 
 @dataclass(frozen=True, kw_only=True)

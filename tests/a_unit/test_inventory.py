@@ -107,7 +107,7 @@ def test_a_server_that_is_not_disposable_is_refused(tmp_path: Path) -> None:
         ("jump", '"ops@bastion:0"', "is not how one logs in"),
         ("jump", '"ops@-oProxyCommand=x"', "is not how one logs in"),
         ("jump_identity", '"key"', "is of a jump host, and there is no jump"),
-        ("jump_host_key", f'"{HOST_KEYS[1]}"', "is of a jump host, and there is no jump"),
+        pytest.param("jump_host_key", f'"{HOST_KEYS[1]}"', "is of a jump host, and there is no jump", id="a host key"),
     ],
 )
 def test_a_value_that_can_not_be_is_refused(tmp_path: Path, key: str, value: str, why: str) -> None:

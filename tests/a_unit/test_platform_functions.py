@@ -115,6 +115,9 @@ def test_what_the_marks_say(catalog: Catalog) -> None:
     kept, _ = catalog.collect()
     assert kept.function("test_door").describe() == {
         "test": "platform/test_door.py::test_door",
+        "row": "platform/test_door.py::test_door",
+        "image": "",
+        "suffix": "",
         "suite": "platform",
         "entry": "door",
         "stage": "test_door",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from pytest_testlab.distribution.scheduler import PullScheduler
@@ -79,13 +80,20 @@ class Blanking(MemoryProvider):
 class Rig:
     """A scheduler with a real pool and as many lines."""
 
-    def __init__(self, size: int = 2, *, blanking: bool = False, budget_s: float = 60.0) -> None:
+    def __init__(
+        self, size: int = 2, *, blanking: bool = False, budget_s: float = 60.0, images: tuple[str, ...] = ()
+    ) -> None:
+        self.heard: list[tuple[str, int, str]] = []
         self.pool = Pool(
-            Blanking() if blanking else MemoryProvider(), run="r", size=size, image="", changed=lambda slot, at: None
+            Blanking() if blanking else MemoryProvider(),
+            run="r",
+            size=size,
+            image="",
+            changed=lambda slot, at: self.heard.append((slot.image, slot.index, slot.state)),
         )
         self.notes = Notes()
         self.scheduler = PullScheduler(self.pool, self.notes, deadline=time.monotonic() + budget_s, attempts={})
-        self.pool.start(size)
+        self.pool.start(size, images)
         self.lines = [Line(index) for index in range(size)]
         for slot in self.pool.slots:
             self.pool.wait_ready(slot, 5)
@@ -112,9 +120,9 @@ class Rig:
         self.usable()
         return line
 
-    def through(self, line: Line) -> None:
+    def through(self, line: Line, seconds: float = 0) -> None:
         for index in line.given[-1]:
-            self.scheduler.mark_test_complete(line, index)
+            self.scheduler.mark_test_complete(line, index, seconds)
         self.scheduler.idle(line)
 
 
@@ -390,3 +398,82 @@ def test_a_test_of_nobodys_that_kills_its_worker_is_not_tried_again() -> None:
     rig.scheduler.add_node_collection(rig.lines[0], TESTS)
     again(rig, rig.lines[0])
     assert rig.lines[0].given == [[1]]
+
+
+def on(image: str, unit: Unit) -> Unit:
+    return replace(unit, image=image)
+
+
+def imaged(units: list[Unit], *, dealt: str) -> Rig:
+    """A rig whose slots were dealt to images of one letter."""
+    rig = Rig(len(dealt), images=tuple(dealt))
+    rig.scheduler.plan(units)
+    for line in rig.lines:
+        rig.scheduler.add_node(line)
+        rig.scheduler.add_node_collection(line, [*TESTS, "d::install", "d::check"])
+    return rig
+
+
+D = Unit(key="d", indices=(6, 7), estimate_s=1.0)
+
+
+def test_each_image_has_its_own_queue() -> None:
+    """A target gets what is to run on its image, and nothing else."""
+    rig = imaged([on("y", UNITS[0]), on("x", UNITS[1]), on("y", UNITS[2])], dealt="xy")
+    rig.usable()
+    assert [line.given for line in rig.lines] == [[[2, 3]], [[0, 1]]]
+
+
+def test_a_target_with_nothing_left_goes_over_to_another_image() -> None:
+    """Its server is replaced by one of that image, under a new epoch; the old image hears that it is gone."""
+    rig = imaged([on("x", UNITS[0]), *(on("y", unit) for unit in (UNITS[1], UNITS[2], D))], dealt="xy")
+    rig.usable()
+    line, slot = rig.lines[0], rig.pool.slots[0]
+    rig.through(line, 1.0)
+    rig.pool.wait_ready(slot, 5)
+    rig.scheduler.slot_changed(slot)
+    assert (slot.image, slot.server is not None and slot.server.image) == ("y", "y")
+    assert [fields["server"]["epoch"] for name, fields in line.sent if name == "testlab_use"] == [0, 1]
+    assert ("x", 0, "gone") in rig.heard
+    rig.usable(line)
+    assert line.given == [[0, 1], [4, 5]]
+
+
+def test_it_stays_when_others_are_through_sooner() -> None:
+    """What is left on the other image isn't worth a new server: those that are there get it."""
+    rig = imaged([on("x", UNITS[0]), on("y", UNITS[1]), on("y", UNITS[2])], dealt="xy")
+    rig.pool.slots[0].spent("install", 3600.0)
+    rig.usable()
+    rig.through(rig.lines[0], 1.0)
+    assert rig.pool.slots[0].image == "x"
+    rig.through(rig.lines[1])
+    assert rig.lines[1].given == [[2, 3], [4, 5]]
+
+
+def test_an_image_that_nobody_serves_gets_the_next_target() -> None:
+    """However long a new server takes: with fewer targets than images they are worked off one after the other."""
+    rig = imaged([on("x", UNITS[0]), on("y", UNITS[1])], dealt="x")
+    rig.pool.slots[0].spent("install", 3600.0)
+    rig.usable()
+    rig.through(rig.lines[0])
+    assert not rig.scheduler.tests_finished
+    again(rig, rig.lines[0])
+    assert rig.lines[0].given == [[0, 1], [2, 3]]
+    rig.through(rig.lines[0])
+    assert rig.scheduler.tests_finished
+
+
+def test_each_image_has_its_own_install() -> None:
+    """Where it fails, only what stands on it is blocked."""
+    units = [on("x", INSTALL), on("x", UNITS[1]), on("y", replace(INSTALL, indices=(1,))), on("y", UNITS[2])]
+    rig = imaged(units, dealt="xy")
+    first, second = rig.lines
+    assert (installs(first), installs(second)) == ([False], [False])
+    rig.usable()
+    assert (first.given, second.given) == ([[0]], [[1]])
+    rig.scheduler.mark_test_complete(first, 0)
+    rig.scheduler.block_all(by="platform::install", failure_class="deploy-failure", image="x")
+    rig.scheduler.idle(first)
+    assert rig.notes.says == ["blocked by platform::install (deploy-failure): b::install, b::check"]
+    rig.through(second)
+    assert second.given == [[1], [4, 5]]

@@ -72,7 +72,8 @@ class PageFile(CatalogUnit, pytest.File):
         self.extra_keyword_matches.update((self.found.name, *self.found.tags))
         self.add_marker(self.found.suite.value)
         self.add_marker(self.found.priority.value)
-        yield TutorialItem.from_parent(self, name=STAGE)
+        for place in seen.places:
+            yield TutorialItem.from_parent(self, name=STAGE + place.suffix).put(place)
 
 
 class TutorialItem(CatalogItem):

@@ -79,7 +79,7 @@ class Board:
     def test(self, test: str, between: str = " · ") -> str:
         """A test as people call it."""
         known = self._run.tests.get(test)
-        return f"{known['entry']}{between}{known['stage']}" if known else test
+        return f"{known['entry']}{between}{known['stage']}{known['suffix']}" if known else test
 
     def _note(self) -> str:
         if self.stopping:

@@ -192,7 +192,7 @@ class Progress:
             if slot.state is SlotState.LOST:
                 self._tell_once(screen, slot.index, "lost", f"  target {self._board.name(slot)} is lost: {slot.say}")
             elif self._board.is_usable(slot) and not self._live and len(self._run.pool.slots) <= MANY_TARGETS:
-                spent = slot.seconds.get("provision", 0.0)
+                spent = slot.seconds.get((slot.image, "provision"), 0.0)
                 self._tell_once(
                     screen, slot.index, "ready", f"  target {self._board.name(slot)} is ready, made in {human(spent)}"
                 )
@@ -229,7 +229,7 @@ class Progress:
         if screen is not None:
             edge = "│" if self._style.fancy else "|"
             known = self._run.tests.get(test)
-            before = f"  {known['stage'] if known else test} {section} {edge} "
+            before = f"  {known['stage'] + known['suffix'] if known else test} {section} {edge} "
             screen.say([self._style.plain(before + uncoloured(line)) for line in lines])
 
     def say_store(self) -> None:

@@ -17,6 +17,7 @@ from pytest_testlab.store.views import DiffItem, DiffView
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pytest_testlab.session.book import Book
     from pytest_testlab.session.run import Run
 
 SHOWN = 12
@@ -44,9 +45,11 @@ def summarize(run: Run, writer: Any) -> None:
         writer.line(f"  aborted: {style.plain(run.aborted or run.unrecorded)}", red=True, bold=True)
     if run.say:
         writer.line(f"  {style.plain(run.say)}", yellow=True)
-    found, why = _diff(run)
-    lists = _of_run(run) if found is None else _of_diff(found)
-    _against(found, why, lists, writer, style)
+    changes = {book.image: _diff(run, book) for book in run.books}
+    known = {image: found for image, (found, _) in changes.items() if found is not None}
+    lists = _of_all(run, known) if len(known) == len(changes) else _of_run(run)
+    for image, (found, why) in changes.items():
+        _against(found, why, lists, writer, style, f"{style.plain(image)}: " if len(changes) > 1 else "")
     name = _namer(run)
     for some in lists:
         _print(some, name, writer, style)
@@ -54,22 +57,43 @@ def summarize(run: Run, writer: Any) -> None:
     _foot(run, lists, writer, style)
 
 
-def _diff(run: Run) -> tuple[DiffView | None, str]:
-    """(what changed, why that can't be said)."""
+def _diff(run: Run, book: Book) -> tuple[DiffView | None, str]:
+    """(what changed on an image, why that can't be said)."""
     if run.recorder.away:
         return None, f"the store is away ({run.recorder.away})"
     try:
         with run.store.engine.connect() as connection:
-            found = diff.diff(connection, run.id)
+            found = diff.diff(connection, book.id)
     except (sa.exc.SQLAlchemyError, OSError) as error:
         return None, f"the store is away ({str(error).splitlines()[0]})"
     return found, "" if found is not None else "the store has not taken the run in yet"
 
 
+def _of_all(run: Run, found: Mapping[str, DiffView]) -> list[_List]:
+    """The lists of all images in one, by the ids that tests have in this session."""
+    ids = {(test["image"], test["row"]): name for name, test in run.tests.items()}
+    images = list(found)
+    merged = []
+    for same in zip(*(_all_lists(view) for view in found.values()), strict=True):
+        title = next((some.title for some in same if some.rows), "")
+        rows = [
+            (ids.get((image, test), test), say)
+            for image, some in zip(images, same, strict=True)
+            for test, say in some.rows
+        ]
+        merged.append(_List(title, same[0].status, rows, same[0].brief))
+    return [some for some in merged if some.rows]
+
+
 def _of_diff(found: DiffView) -> list[_List]:
+    return [some for some in _all_lists(found) if some.rows]
+
+
+def _all_lists(found: DiffView) -> list[_List]:
+    """Also those with nothing in them, so that each stands at its place."""
     new = [item for item in found.new if item.status == "failed"]
     unknown = [item for item in found.new if item.status == "passed"]
-    lists = [
+    return [
         _List("newly failing", "failed", _rows(found.newly_failing, _cause)),
         _List("newly fixed", "passed", _rows(found.newly_fixed, _reason)),
         _List("failing, and not seen before" if found.previous else "failing", "failed", _rows(new, _cause)),
@@ -80,10 +104,8 @@ def _of_diff(found: DiffView) -> list[_List]:
         _List("shed", "shed", _rows(found.shed, _reason), brief=True),
         _List("not run", "not_run", _rows(found.not_run, _reason), brief=True),
         _List("not in this run's catalog any more", "not_run", _rows(found.missing, _reason), brief=True),
+        _List("new, and passed", "passed", _rows(unknown if found.previous else (), _reason), brief=True),
     ]
-    if found.previous and unknown:
-        lists.append(_List("new, and passed", "passed", _rows(unknown, _reason), brief=True))
-    return [some for some in lists if some.rows]
 
 
 def _of_run(run: Run) -> list[_List]:
@@ -117,15 +139,16 @@ def _reason(item: DiffItem) -> str:
     return item.reason or (item.headline[0] if item.headline else "")
 
 
-def _against(found: DiffView | None, why: str, lists: Sequence[_List], writer: Any, style: Style) -> None:
+def _against(found: DiffView | None, why: str, lists: Sequence[_List], writer: Any, style: Style, on: str = "") -> None:
+    """`on` names the image, where there are several: `debian-13: `."""
     if found is None:
-        writer.line(f"  what changed can't be said: {style.plain(why)}; of this run alone:", yellow=True)
+        writer.line(f"  {on}what changed can't be said: {style.plain(why)}; of this run alone:", yellow=True)
     elif found.previous is None:
-        writer.line("  the first run of its lane: there is nothing yet to hold it against", light=True)
-    elif not any(some.title.startswith(("newly", "failing")) for some in lists):
-        writer.line(f"  nothing changed for better or worse since {found.previous}", light=True)
+        writer.line(f"  {on}the first run of its lane: there is nothing yet to hold it against", light=True)
+    elif not any(some.title.startswith(("newly", "failing")) for some in (_of_diff(found) if on else lists)):
+        writer.line(f"  {on}nothing changed for better or worse since {found.previous}", light=True)
     else:
-        writer.line(f"  since {found.previous}:", light=True)
+        writer.line(f"  {on}since {found.previous}:", light=True)
 
 
 def _print(some: _List, name: Callable[[str], str], writer: Any, style: Style) -> None:
@@ -168,8 +191,14 @@ def _foot(run: Run, lists: Sequence[_List], writer: Any, style: Style) -> None:
     spent = human(run.phases.get("total", run.elapsed))
     targets = f"{run.settings.pool} target{'s' if run.settings.pool != 1 else ''} ({run.settings.provider})"
     cost = "" if run.cost_eur is None else f" · {euro(run.cost_eur)}"
-    about = f"  run {run.id} · {targets} · {spent}{cost} · {run.provenance.lane}"
-    writer.line(style.plain(about))
+    about = f"{targets} · {spent}{cost}"
+    if len(run.books) == 1:
+        writer.line(style.plain(f"  run {run.id} · {about} · {run.provenance.lane}"))
+    else:
+        writer.line(style.plain(f"  {about}"))
+        for book in run.books:
+            counts = ", ".join(f"{n} {WORDS.get(status, status)}" for status, n in run.counts_of(book).items())
+            writer.line(style.plain(f"  run {book.id} · {book.provenance.lane} · {counts or 'no tests'}"))
     worst = next((some for some in lists if some.status in ("failed", "error")), None)
     if worst is not None:
         writer.line(f"  testlab why {style.plain(_shortest(run, worst.rows[0][0]))}    the cause, and what was kept")
@@ -181,7 +210,7 @@ def _foot(run: Run, lists: Sequence[_List], writer: Any, style: Style) -> None:
 def _namer(run: Run) -> Callable[[str], str]:
     def name(test: str) -> str:
         known: Mapping[str, Any] | None = run.tests.get(test)
-        return f"{known['entry']} · {known['stage']}" if known else test
+        return f"{known['entry']} · {known['stage']}{known['suffix']}" if known else test
 
     return name
 
@@ -189,7 +218,10 @@ def _namer(run: Run) -> Callable[[str], str]:
 def _shortest(run: Run, test: str) -> str:
     """What `testlab why` takes for a test."""
     known = run.tests.get(test)
-    return f"{known['entry']}::{known['stage']}" if known else test
+    if known is None:
+        return test
+    on = f" --run {run.book(known['image']).id}" if known["suffix"] else ""
+    return f"{known['entry']}::{known['stage']}{on}"
 
 
 def page_of(home: Path, run: str) -> str | None:

@@ -123,7 +123,16 @@ _DIFF = sa.text("""
 
 
 def _latest(connection: sa.Connection) -> str | None:
-    found = connection.scalar(sa.text("SELECT name FROM run WHERE planned > 0 ORDER BY id DESC LIMIT 1"))
+    """Of a session on several images the first that planned tests."""
+    statement = sa.text("""
+        SELECT coalesce(first.name, run.name) AS run FROM run
+        LEFT JOIN LATERAL (
+            SELECT name FROM run AS own WHERE own.session = run.session AND planned > 0
+            ORDER BY length(name), name LIMIT 1
+        ) AS first ON true
+        WHERE planned > 0 ORDER BY id DESC LIMIT 1
+    """)
+    found = connection.scalar(statement)
     return None if found is None else str(found)
 
 

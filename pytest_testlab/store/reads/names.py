@@ -41,7 +41,10 @@ def matching_tests(connection: sa.Connection, text: str, *, limit: int = 1_000) 
 
 
 def latest_run_with(connection: sa.Connection, *tests: str) -> str | None:
-    """The newest run that has a result of any of these tests."""
+    """The newest run that has a result of any of these tests.
+
+    Of a session on several images the first one's on which one of them failed, or the first one's of all.
+    """
     found = connection.scalar(_LATEST_RUN, {"tests": list(tests)})
     return None if found is None else str(found)
 
@@ -53,6 +56,13 @@ _BY_ENTRY = sa.text("""
 """)
 _BY_PART = sa.text("SELECT name FROM test WHERE strpos(lower(name), lower(:text)) > 0 ORDER BY name LIMIT :limit")
 _LATEST_RUN = sa.text("""
-    SELECT run.name FROM result JOIN run ON run.id = result.run_id JOIN test ON test.id = result.test_id
-    WHERE test.name = ANY(CAST(:tests AS text[])) ORDER BY run.id DESC LIMIT 1
+    WITH newest AS (
+        SELECT run.id, run.session FROM result JOIN run ON run.id = result.run_id JOIN test ON test.id = result.test_id
+        WHERE test.name = ANY(CAST(:tests AS text[])) ORDER BY run.id DESC LIMIT 1
+    )
+    SELECT run.name FROM newest
+    JOIN run ON run.id = newest.id OR run.session = newest.session
+    JOIN result ON result.run_id = run.id JOIN test ON test.id = result.test_id
+    WHERE test.name = ANY(CAST(:tests AS text[]))
+    ORDER BY result.status IN (2, 3) DESC, length(run.name), run.name LIMIT 1
 """)

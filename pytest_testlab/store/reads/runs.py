@@ -16,10 +16,11 @@ _RUNS = """
     SELECT run.id, run.name AS run, lane.name AS lane, lane.mode, lane.branch, lane.platform, lane.provider, lane.image,
            run.trigger, run.actor, run.sha, run.dirty, run.runner_version, run.pool, run.budget_s, run.projected_s,
            run.planned, run.started_at, run.finished_at, run.state, run.say, run.exit_code, run.phases, run.cost_eur,
-           run.sources, run.selection, run.lane_id
+           run.sources, run.selection, run.session, run.lane_id
     FROM run JOIN lane ON lane.id = run.lane_id
 """
 _GET = sa.text(_RUNS + "WHERE run.name = :run")
+_BESIDE = sa.text(_RUNS + "WHERE run.session = :session ORDER BY length(run.name), run.name")
 _LIST = sa.text(
     _RUNS
     + """
@@ -38,15 +39,28 @@ def list_runs(
 
 
 def get_run(connection: sa.Connection, run: str) -> RunView | None:
-    """A run by its name, or the one that started last for `latest`; None when the store doesn't know it."""
+    """A run by its name, or the one that started last for `latest`; None when the store doesn't know it.
+
+    Of a session on several images that is the run of the first one.
+    """
     row = run_row(connection, run)
     return _views(connection, [row])[0] if row is not None else None
+
+
+def beside(connection: sa.Connection, run: RunView) -> list[RunView]:
+    """All runs of its session, in the order of their images, itself included; itself alone where it has but one."""
+    if run.session is None:
+        return [run]
+    return _views(connection, connection.execute(_BESIDE, {"session": run.session}).all())
 
 
 def run_row(connection: sa.Connection, run: str) -> sa.Row[Any] | None:
     """A run with its numbers, for other reads; None when the store doesn't know it."""
     if run == LATEST:
-        return connection.execute(_LIST, {"lane": None, "mode": None, "limit": 1}).one_or_none()
+        row = connection.execute(_LIST, {"lane": None, "mode": None, "limit": 1}).one_or_none()
+        if row is None or row.session in (None, row.run):
+            return row
+        return connection.execute(_GET, {"run": row.session}).one_or_none() or row
     return connection.execute(_GET, {"run": run}).one_or_none()
 
 
@@ -87,6 +101,16 @@ def results(connection: sa.Connection, run: str) -> list[ResultView]:
     """
     row = run_row(connection, run)
     return select_results(connection, row) if row is not None else []
+
+
+def on_images(connection: sa.Connection, run: RunView, test: str) -> dict[str, ResultView]:
+    """Image → what came of a test on it, in all runs of a session; empty where that has but one."""
+    found = {}
+    for other in beside(connection, run) if run.session is not None else ():
+        row = run_row(connection, other.run)
+        if row is not None and (results := select_results(connection, row, test)):
+            found[other.image] = results[0]
+    return found
 
 
 def marks(connection: sa.Connection, run: str) -> dict[int, tuple[int, ...]]:

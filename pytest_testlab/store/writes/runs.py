@@ -39,7 +39,7 @@ def put_run(connection: sa.Connection, event: Mapping[str, Any]) -> RunKey:
     if found is not None:
         return found
     key = RunKey(run_id=_free_id(connection, event["started_at"]), lane_id=_lane(connection, event))
-    values = {**event, "id": key.run_id, "lane_id": key.lane_id}
+    values = {"session": None, **event, "id": key.run_id, "lane_id": key.lane_id}
     values["sources"], values["arguments"] = json.dumps(event["sources"]), json.dumps(event["arguments"])
     connection.execute(_PUT_RUN, values)
     return key
@@ -47,9 +47,9 @@ def put_run(connection: sa.Connection, event: Mapping[str, Any]) -> RunKey:
 
 _PUT_RUN = sa.text("""
     INSERT INTO run (id, name, lane_id, trigger, actor, sha, dirty, runner_version, sources, arguments, pool, budget_s,
-                     started_at)
+                     started_at, session)
     VALUES (:id, :run, :lane_id, :trigger, :actor, :sha, :dirty, :runner_version, CAST(:sources AS jsonb),
-            CAST(:arguments AS jsonb), :pool, :budget_s, :started_at)
+            CAST(:arguments AS jsonb), :pool, :budget_s, :started_at, :session)
 """)
 
 

@@ -29,6 +29,7 @@ def show(run: str, test: str, attempt: int | None = None, section: str | None = 
         blocked = found.result.status == "blocked"
         causes = present.causes(found.result, runs.results(connection, view.run)) if blocked else []
         cells = _cells(connection, test, view.lane)
+        images = runs.on_images(connection, view, test)
     return render_template(
         "attempt.html",
         run=view,
@@ -39,6 +40,7 @@ def show(run: str, test: str, attempt: int | None = None, section: str | None = 
         text=text,
         nights=nights(cells),
         causes=causes,
+        images=images,
     )
 
 

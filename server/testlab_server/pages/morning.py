@@ -35,6 +35,7 @@ def show() -> str | Response:
             led=nights.led(connection),
         )
         changes = diffs.diff(connection, chosen.run) if chosen is not None else None
+        beside = runs.beside(connection, changes.run) if changes is not None else []
         if changes is None:
             return render_template("morning_empty.html", lane=lane if recent else None, nights=scheduled)
     view = present.morning(
@@ -43,5 +44,6 @@ def show() -> str | Response:
         lanes=present.lanes_of(recent),
         nights=scheduled,
         empty=present.empty_run(of_lane),
+        beside=tuple(beside),
     )
     return unchanged(view) or render_template("morning.html", morning=view, lane=lane)

@@ -39,7 +39,10 @@ def show(run: str) -> str:
     """One run, whole."""
     with reading() as connection:
         shown = found_run(connection, run)
-        return _watching(connection, shown, lambda watch: render_template("run.html", **_whole(connection, watch)))
+        beside = runs.beside(connection, shown)
+        return _watching(
+            connection, shown, lambda watch: render_template("run.html", beside=beside, **_whole(connection, watch))
+        )
 
 
 @blueprint.get("/<run>/live")

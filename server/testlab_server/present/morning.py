@@ -40,6 +40,8 @@ class Morning:
     """A newer run that ended before any test ran."""
     lanes: tuple[str, ...]
     nights: Nights | None
+    beside: tuple[RunView, ...] = ()
+    """The runs of its session, one for each image, itself included."""
 
     @property
     def sentence(self) -> str:
@@ -68,11 +70,15 @@ def running_run(runs: Sequence[RunView]) -> RunView | None:
 
 
 def default_lane(runs: Sequence[RunView]) -> str | None:
-    """The lane of the newest nightly run that had tests, else of the newest run; None where there is none."""
+    """The lane of the newest nightly run that had tests, else of the newest run; None where there is none.
+
+    Of a session on several images that of the first.
+    """
     nightly = next((run for run in runs if run.mode == "nightly" and run.planned), None)
     nightly = nightly or next((run for run in runs if run.mode == "nightly"), None)
     chosen = nightly or (runs[0] if runs else None)
-    return chosen.lane if chosen else None
+    first = next((run for run in runs if chosen and run.run == chosen.session), chosen)
+    return first.lane if first else None
 
 
 def lanes_of(runs: Sequence[RunView]) -> tuple[str, ...]:
@@ -87,6 +93,7 @@ def morning(
     lanes: tuple[str, ...],
     nights: Nights | None = None,
     empty: RunView | None = None,
+    beside: tuple[RunView, ...] = (),
 ) -> Morning:
     """Newly failing first, then in the order in which a reader has something to do about them."""
     groups = tuple(group for group in _groups(diff) if group.items)
@@ -101,6 +108,7 @@ def morning(
         empty=empty if empty and empty.run != diff.run.run else None,
         lanes=lanes,
         nights=nights,
+        beside=beside,
     )
 
 
