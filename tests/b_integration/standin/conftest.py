@@ -24,10 +24,6 @@ def standin() -> Iterator[StandIn]:
 @pytest.fixture
 def client(standin: StandIn) -> hcloud.Client:
     """The real client, pointed at the stand-in."""
-    return client_of(standin)
-
-
-def client_of(standin: StandIn) -> hcloud.Client:
     return hcloud.Client(standin.token, api_endpoint=standin.endpoint, poll_interval=0.02, timeout=(3, 10))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import hcloud
 import pytest
 from hcloud.images import Image
@@ -9,6 +11,7 @@ from hcloud.locations import Location
 from hcloud.server_types import ServerType
 from hcloud.servers import BoundServer, ServerCreatePublicNetwork
 from standin import StandIn
+from standin.clock import Clock
 
 SMALL, DEBIAN, NUREMBERG = ServerType(name="cx23"), Image(name="debian-12"), Location(name="nbg1")
 
@@ -55,3 +58,28 @@ def test_a_deleted_server_takes_its_own_addresses_along(standin: StandIn, client
     assert (left["servers"], left["hosts"], left["primary_ips"]) == ([], [], ["mine"])
     ip.delete()
     assert standin.left()["primary_ips"] == []
+
+
+def test_sixty_four_clients_at_once(standin: StandIn) -> None:
+    """Each has its server, and nothing is lost or made twice."""
+
+    def one(number: int) -> int:
+        return int(
+            make(
+                hcloud.Client(standin.token, api_endpoint=standin.endpoint, poll_interval=0.2, timeout=(5, 20)),
+                f"s{number}",
+            ).id
+        )
+
+    with ThreadPoolExecutor(64) as pool:
+        ids = list(pool.map(one, range(64)))
+    assert len(set(ids)) == len(standin.left()["servers"]) == 64
+    assert len({ip["ip"] for ip in standin.cloud.primary_ips.values()}) == 128
+
+
+def test_how_long_things_take_follows_from_the_seed() -> None:
+    """A boot takes 25 s of the cloud's, give or take a fifth, the same for the same seed."""
+    spans = [[Clock(speed, seed).span(25.0) for _ in range(2)] for speed, seed in ((1, 3), (1, 3), (5, 3), (1, 4))]
+    assert spans[0] == spans[1] != spans[3]
+    assert spans[2] == [pytest.approx(span / 5) for span in spans[0]]
+    assert all(20 <= span <= 30 for span in spans[0])

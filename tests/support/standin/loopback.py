@@ -53,6 +53,7 @@ class LoopbackHosts:
         )
         self._reader = threading.Thread(target=self._read, name="standin-hosts", daemon=True)
         self._reader.start()
+        self.left()  # so that nobody's boot waits for this process to come up
 
     def new_address(self) -> str:
         """One that nobody listens on; raises `HostFailed`."""
