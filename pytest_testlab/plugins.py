@@ -21,6 +21,7 @@ BUILT_IN = (
     "pytest_testlab.catalog",
     "pytest_testlab.platform",
     "pytest_testlab.diagnosis",
+    "pytest_testlab.labfile",
 )
 T = TypeVar("T")
 

@@ -19,7 +19,10 @@ Tell = Callable[[str, str, list[str]], None]
 """Test, section, lines."""
 TICK_S = 0.3
 LOOK_S = 1.5
-"""How often the target is asked for more of its logs."""
+"""How often the target is asked for more of its logs; sooner when the lab itself has taken something down."""
+SOONER_S = 0.5
+ORDER = {"build": 0, "deploy": 1, "app": 3}
+"""What comes of a build was before what the lab did next, and that before what the app says to it."""
 JOIN_S = 12.0
 """For the last look, which is bounded itself."""
 LONG_LINE = 16_384
@@ -124,6 +127,8 @@ class Follower:
         self._seen: dict[str, int] = {}
         """Log → bytes at the source that were taken from it."""
         self._shown = 0
+        self._waits = False
+        """Whether something that the lab took down waits for the logs that came before it."""
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="testlab-follow", daemon=True)
@@ -141,22 +146,26 @@ class Follower:
         found = self._look()
         if found is None or section not in found[0]:
             self._add(section, data)
+            self._waits = found is not None
 
     def _add(self, section: str, data: bytes) -> None:
         with self._lock:
             self._lines.setdefault(section, Lines()).add(data)
 
     def _run(self) -> None:
-        look_at = time.monotonic() + TICK_S
+        look_at = looked_at = time.monotonic()
         found = self._look()
         if found is not None:  # what an earlier test of the unit left there is not this one's
             self._seen = {raw.name: raw.size for raw in found[1]()}
         try:
             while not self._over.wait(TICK_S):
-                if time.monotonic() >= look_at:
+                if time.monotonic() >= (looked_at + SOONER_S if self._waits else look_at):
+                    self._waits = False
                     self._ask()
-                    look_at = time.monotonic() + LOOK_S
-                self._show()
+                    looked_at = time.monotonic()
+                    look_at = looked_at + LOOK_S
+                if not self._waits:
+                    self._show()
             self._ask()
             self._show(last=True)
         except OSError:
@@ -173,7 +182,8 @@ class Follower:
 
     def _show(self, *, last: bool = False) -> None:
         with self._lock:
-            taken = [(name, lines.take(self._mask, last=last)) for name, lines in self._lines.items()]
+            sections = sorted(self._lines.items(), key=lambda item: ORDER.get(item[0], 2))
+            taken = [(name, lines.take(self._mask, last=last)) for name, lines in sections]
         for section, lines in taken:
             if lines and self._shown < IN_ALL:
                 self._shown += len(lines)

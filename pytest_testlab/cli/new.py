@@ -1,4 +1,4 @@
-"""`testlab new KIND NAME`: a folder with a commented entry that passes, to start one's own from."""
+"""`testlab new KIND NAME`: a folder with a commented app, demo or tutorial that passes, to start one's own from."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def kinds() -> list[str]:
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
-    parser = commands.add_parser("new", help="write a commented entry that passes, to start from")
+    parser = commands.add_parser("new", help="write a commented app, demo or tutorial that passes, to start from")
     parser.add_argument("kind", metavar="KIND", help=f"what to make: {' or '.join(kinds())}")
     parser.add_argument("name", metavar="NAME", nargs="?", help="its name, and its folder's")
     parser.add_argument("--in", metavar="DIR", dest="where", type=Path, help="where its folder goes; default: here")
@@ -56,7 +56,7 @@ def make(kind: str, name: str, where: Path) -> Path:
     for file in sorted((TEMPLATES / kind).iterdir()):
         if file.is_file():
             text = file.read_text(encoding="utf-8").replace(PLACEHOLDER, name)
-            (folder / file.name).write_text(text, encoding="utf-8")
+            (folder / file.name.replace(PLACEHOLDER, name)).write_text(text, encoding="utf-8")
     return folder
 
 

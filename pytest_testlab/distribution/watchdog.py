@@ -22,6 +22,8 @@ SILENT_S = 30.0
 """Silence after which a worker counts as hung: far longer than any machine that still works is busy."""
 GRACE_S = 120.0
 """Beyond a test's own timeout, for its bundle and for removing its app."""
+STALLED_S = 10.0
+"""A gap in what is done every second or two that means that this process was stopped (Ctrl-Z), or its machine was."""
 STACKS_S = 2.0
 """For a hung worker to write down where it hangs."""
 STACKS = signal.SIGUSR1
@@ -40,6 +42,8 @@ class Heart:
         self._say = say
         self._over = threading.Event()
         self._doing: tuple[str, float, float] | None = None
+        self._stalled_s = 0.0
+        """Of what it does: how long the process was stopped, with all that is measured in it."""
         self._stacks = stacks.open("w")
         stacks.chmod(0o600)
         faulthandler.register(STACKS, file=self._stacks, all_threads=True)
@@ -63,6 +67,7 @@ class Heart:
     @contextlib.contextmanager
     def doing(self, what: str, within_s: float) -> Iterator[None]:
         """Something that must be over within so many seconds."""
+        self._stalled_s = 0.0
         self._doing = (what, time.monotonic(), within_s)
         try:
             yield
@@ -70,7 +75,10 @@ class Heart:
             self._doing = None
 
     def _beat(self) -> None:
+        last = time.monotonic()
         while not self._over.wait(BEAT_S):
+            gap, last = time.monotonic() - last, time.monotonic()
+            self._stalled_s += gap if gap > STALLED_S else 0.0
             try:
                 self._say(self._late())
             except OSError:
@@ -81,7 +89,7 @@ class Heart:
         if doing is None:
             return ""
         what, since, within_s = doing
-        seconds = time.monotonic() - since
+        seconds = time.monotonic() - since - self._stalled_s
         return "" if seconds < within_s else f"{what} did not end within {within_s:g} s"
 
 
@@ -92,11 +100,20 @@ class Watchdog:
         """`condemned(node, why)` is called once, before the worker is killed."""
         self._condemned = condemned
         self._kill_at: dict[Any, float] = {}
+        self._looked_at = self._awake_since = time.monotonic()
 
     def look(self, nodes: Iterable[Any]) -> None:
-        """Condemn workers that have been silent for too long; kill the condemned."""
+        """Condemn workers that have been silent for too long; kill the condemned.
+
+        Whoever was stopped together with this process has all of its time again.
+        """
+        now = time.monotonic()
+        if now - self._looked_at > STALLED_S:
+            self._awake_since = now
+        self._looked_at = now
         for node in nodes:
-            if node not in self._kill_at and (silent := private.silent_s(node)) > SILENT_S:
+            silent = min(private.silent_s(node), now - self._awake_since)
+            if node not in self._kill_at and silent > SILENT_S:
                 self.condemn(node, f"the worker said nothing for {silent:.0f} s")
         for node, moment in self._kill_at.items():
             if time.monotonic() > moment:

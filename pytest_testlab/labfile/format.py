@@ -95,6 +95,7 @@ def is_there(path: str, folder: Path) -> bool:
 # --- readers ---------------------------------------------------------------------------------------------------------
 
 
+@values.says(**{**values.said(values.line), "pattern": r"^\s*(\S+\s+){4}\S+\s*$"})
 def _cron(value: Any) -> str:
     cron = " ".join(values.line(value).split())
     try:
@@ -108,6 +109,7 @@ def _joined(why: str) -> str:
     return why if why.startswith(("has ", "is ")) else f"is not allowed: {why}"
 
 
+@values.says(**values.said(values.line))
 def _zone(value: Any) -> str:
     name = values.line(value)
     try:
@@ -119,6 +121,7 @@ def _zone(value: Any) -> str:
     return name
 
 
+@values.says(anyOf=[{"const": "no"}, values.said(values.duration)])
 def _catch_up(value: Any) -> float:
     return 0.0 if value == "no" else values.duration(value)
 
@@ -134,12 +137,15 @@ def _argument(value: Any) -> str:
 def _played(option: Option) -> Convert[str]:
     """A reader of a setting's value: a string as on the command line, a number or a list where that is meant."""
     counts = (option.default or "").isdecimal()
+    listed = values.many(values.line, 20, least=1)
+    ways = [values.said(values.line), values.said(listed), *([{"type": "integer"}] if counts else [])]
 
+    @values.says(anyOf=ways)
     def read(value: Any) -> str:
         if type(value) is int and counts:
             given = str(value)
         elif type(value) is list:
-            given = ",".join(values.many(values.line, 20, least=1)(value))
+            given = ",".join(listed(value))
         else:
             given = values.line(value)
         try:
@@ -176,6 +182,8 @@ SCHEDULE: Schema = {**OWN, **SESSION}
 NEEDED = ("cron", "time-zone", "catalog")
 TABLES = ("schedule", "server")
 _name = values.matching(r"[a-z][a-z0-9-]{0,39}", "1 to 40 of a-z, 0-9 and -, first a letter")
+NAME: str = values.said(_name)["pattern"]
+"""What a schedule may be called."""
 
 
 class LabReader(TableReader):

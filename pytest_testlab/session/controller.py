@@ -20,7 +20,7 @@ from pytest_testlab.session.assemble import hidden_values
 from pytest_testlab.session.run import Run
 from pytest_testlab.session.show.board import Board
 from pytest_testlab.session.show.progress import Progress
-from pytest_testlab.session.show.summary import summarize
+from pytest_testlab.session.show.summary import sign_off, summarize
 from pytest_testlab.store.engine import password_of
 
 EXIT_NOT_BLANK = 6
@@ -161,6 +161,8 @@ class Controller(abc.ABC):
             return
         if self.config.option.verbose >= 0:
             summarize(self.run, terminalreporter)
+        elif self.config.option.verbose == -1:
+            sign_off(self.run, terminalreporter)
         for error in self.errors:
             terminalreporter.write_line(f"testlab: {error}", red=True)
 

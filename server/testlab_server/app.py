@@ -17,6 +17,7 @@ from testlab_server.urls import TestIdConverter
 from testlab_server.watching import Watches
 
 SESSION_LIFETIME = dt.timedelta(days=30)
+SPENT_LINKS = "spent-links"
 MOST_BODY_BYTES = 64 * 1024
 """Of a request."""
 
@@ -39,7 +40,7 @@ def create_app(engine: Engine, config: ServerConfig) -> Flask:
         MAX_CONTENT_LENGTH=MOST_BODY_BYTES,
     )
     app.url_map.converters["test"] = TestIdConverter
-    app.extensions["testlab-login-links"] = LoginLinks(secret, config.folder / "spent-links", config.origin)
+    app.extensions["testlab-login-links"] = LoginLinks(secret, config.folder / SPENT_LINKS, config.origin)
     sessions = Sessions(config.folder / "sessions", SESSION_LIFETIME.total_seconds())
     app.extensions["testlab-sessions"] = sessions
     reading.attach(app.extensions, engine)

@@ -22,8 +22,9 @@ from pytest_testlab.labfile.format import LabFile
 from pytest_testlab.options import Settings, resolve
 from pytest_testlab.store.embedded import StoreHandle, open_store
 from pytest_testlab.store.home import home_path
-from pytest_testlab.store.served import noted, served_on
-from testlab_server.app import MOST_BODY_BYTES, create_app, login_links
+from pytest_testlab.store.served import noted, served_at, served_on
+from testlab_server.app import MOST_BODY_BYTES, SPENT_LINKS, create_app, login_links
+from testlab_server.auth import LoginLinks, server_secret
 from testlab_server.config import ServerConfig, checked_url, is_loopback
 from testlab_server.scheduler.beside import playing
 
@@ -66,6 +67,23 @@ def _nights(lab: LabFile | None, store: StoreHandle, settings: Settings) -> Abst
         return nullcontext()
     print(f"As {lab.file} says.", flush=True)  # noqa: T201 - the command's own output
     return playing(lab, store, settings) if lab.schedules else nullcontext()
+
+
+def fresh_link(port: int | None) -> str:
+    """A login link of this lab's server that runs: on a port, else the one that started last; raises `UsageError`.
+
+    Whoever can read the server's secret, the account that serves, may make one: the server itself isn't asked.
+    """
+    folder = home_path(resolve({}, ini_settings()))
+    origin = served_at(folder) if port is None else served_on(folder, port)
+    if origin is None:
+        where = f"on port {port} " if port is not None else ""
+        raise UsageError(
+            f"no server of the lab in {folder} runs {where}for this account to see; start one: testlab serve, or name "
+            "its home by TESTLAB_HOME"
+        )
+    server = folder / "server"
+    return LoginLinks(server_secret(server), server / SPENT_LINKS, origin).make()
 
 
 def listen(host: str, port: int, home: Path) -> socket.socket:
@@ -117,7 +135,8 @@ def announce(app: Flask, config: ServerConfig, say: Callable[[str], None] = prin
     say("")
     say(f"    {login_links(app).make()}")
     say("")
-    say("Enter makes another link, Ctrl-C ends." if sys.stdin.isatty() else "Ctrl-C ends.")
+    more = "Enter makes another link" if sys.stdin.isatty() else "Another link: testlab serve --link"
+    say(f"{more}. Ctrl-C ends.")
     sys.stdout.flush()
 
 

@@ -41,6 +41,17 @@ def serves(typed: Typed, folder: Path, environ: dict[str, str]) -> None:
     assert typed.fits(printed), printed
 
 
+def test_a_demo_and_a_tutorial_pass_as_they_are(tmp_path: Path, environ: dict[str, str]) -> None:
+    """What `testlab new demo` and `testlab new tutorial` write, with the defaults."""
+    tool("nginx", "nginx-light")
+    made = "testlab new demo tour && testlab new tutorial steps && testlab run tour steps -q"
+    done = subprocess.run(
+        ["sh", "-c", made], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 passed" in done.stdout
+
+
 def test_the_page_as_written(tmp_path: Path, environ: dict[str, str]) -> None:
     """From an empty folder to a failing app that is explained: each command does, and prints, what the page shows.
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
+import psutil
 import pyte
 
 
@@ -39,7 +40,7 @@ class Screen:
             stdin=subprocess.DEVNULL,
             stdout=theirs,
             stderr=theirs,
-            start_new_session=True,
+            process_group=0,  # in this session: the shell that one types Ctrl-Z into is the tests' own process
         )
         os.close(theirs)
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -95,6 +96,18 @@ class Screen:
     def interrupt(self) -> None:
         """Ctrl-C: the whole group of processes gets it."""
         os.killpg(self.process.pid, signal.SIGINT)
+
+    def pause(self) -> None:
+        """Ctrl-Z: the whole group stops; waits until it has."""
+        os.killpg(self.process.pid, signal.SIGTSTP)
+        deadline = time.monotonic() + 20
+        while psutil.Process(self.process.pid).status() != psutil.STATUS_STOPPED:
+            assert time.monotonic() < deadline, "it did not stop"
+            time.sleep(0.02)
+
+    def go_on(self) -> None:
+        """What `fg` does."""
+        os.killpg(self.process.pid, signal.SIGCONT)
 
     def ends(self, timeout_s: float = 60.0) -> int:
         """Wait for the end, and for all that was written; returns the exit code."""

@@ -13,7 +13,7 @@ NARROWEST = 20
 WIDE, HALF = 76, 50
 """Columns from which on there is room for what is left of a test, and for its phase."""
 MOST_OF_A_TEST = 40
-"""Columns of its name."""
+"""Columns of its name where there are a hundred or fewer; from there on two fifths of what there is."""
 BAR = (8, 36)
 """Columns of the bar, at least and at most."""
 ORDER = ("running", "installing platform", "blanking", "booting", "waiting", "lost")
@@ -58,7 +58,9 @@ def panel(run: RunNow, *, width: int, height: int, style: Style) -> list[str]:
     shown, others = _chosen(run.targets, height - ROOM_FOR_OUTPUT)
     names = min(max([columns(style.plain(target.name)) for target in shown], default=0), max(8, width // 5))
     times = max((len(human(target.for_s)) for target in shown), default=0)
-    lines = [_target(target, names, times, width, style) for target in shown]
+    tests = max([MOST_OF_A_TEST, *(columns(style.plain(target.test)) for target in shown)])
+    tests = min(tests, max(MOST_OF_A_TEST, width * 2 // 5))
+    lines = [_target(target, names, times, tests, width, style) for target in shown]
     if others:
         lines.append([(f"  +{len(others)} more: {_summed(others)}", "light")])
     return ["", *(style.render(spans, width) for spans in lines), style.render(_bar(run, width, style), width)]
@@ -78,11 +80,11 @@ def _summed(targets: Sequence[TargetNow]) -> str:
     return ", ".join(f"{count} {state}" for state, count in counts.items() if count)
 
 
-def _target(target: TargetNow, names: int, times: int, width: int, style: Style) -> list[Span]:
+def _target(target: TargetNow, names: int, times: int, tests: int, width: int, style: Style) -> list[Span]:
     """Name, what it does, in which phase, for how long, and what is left; where it is narrow the last goes first."""
     tail = f"  {human(target.for_s):>{times}}" + (f"  {_left(target):<15}" if width >= WIDE else "")
     phases = 20 if width >= WIDE else 10 if width >= HALF else 0
-    middle = min(MOST_OF_A_TEST, max(8, width - 2 - names - 2 - phases - len(tail)))
+    middle = min(tests, max(8, width - 2 - names - 2 - phases - len(tail)))
     what, phase = (target.test, target.phase) if target.test else (target.state, "")
     colour = COLOURS.get(target.state, "yellow")
     return [

@@ -13,10 +13,12 @@ verbosity     a terminal                   a pipe, a file, CI
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
     from pytest_testlab.session.run import Run
 
 NAME_WIDTH = 32
+"""Columns of a test's name where there are a hundred or fewer; from there on two fifths of what there is."""
+WIDE = 100
+PAUSE = signal.SIGTSTP
 WHERE_TO_LOOK = "look at: "
 """How the line of a headline begins that says what to do next."""
 PYTESTS_SUMMARY = "fE"
@@ -65,12 +70,15 @@ class Progress:
         """Whether no test runs any more; then pytest may list results in a summary that `-r` asks for."""
         self._screen: Screen | None = None
         self._guard: Guard | None = None
+        self._heeds_pauses = False
         self._ticker = Ticker(self._draw) if self._live else Ticker(self._log, PLAIN_TICK_S)
         self._urgent: deque[str] = deque()
         """Lines that a signal handler leaves for the ticker, because it may not wait for a lock."""
         self._told_of: set[tuple[int, str]] = set()
         self._telling = threading.Lock()
         self._log_at = time.monotonic() + PROGRESS_EVERY_S
+        self._named_of, self._named = 0, NAME_WIDTH
+        """Of how many tests `_longest` was found, and what."""
         if self._reporter is not None:
             private.only_our_lines(self._reporter)
             if self._live:
@@ -142,12 +150,30 @@ class Progress:
             self._screen = Screen(self._reporter._tw)
         if self._live and self._screen is not None:
             self._guard = Guard(self._screen.fd)
+            self._heed_pauses()
         if self._verbose >= 0:
             self._ticker.start()
+
+    def _heed_pauses(self) -> None:
+        """Ctrl-Z leaves no block behind; only where nobody else heeds it, and Python lets it be heeded."""
+        if threading.current_thread() is threading.main_thread() and signal.getsignal(PAUSE) is signal.SIG_DFL:
+            signal.signal(PAUSE, self._pause)
+            self._heeds_pauses = True
+
+    def _pause(self, *_: object) -> None:
+        """Stop as if the signal had not been heeded. `fg` goes on in here, and the next tick draws the block anew."""
+        screen = self._screen
+        with screen.given_up() if screen is not None else nullcontext():
+            signal.signal(PAUSE, signal.SIG_DFL)
+            os.kill(os.getpid(), PAUSE)
+            signal.signal(PAUSE, self._pause)
 
     def end(self) -> None:
         """Leave the terminal as if there had been no block; may be called twice."""
         self._ticker.stop()
+        if self._heeds_pauses:
+            self._heeds_pauses = False
+            signal.signal(PAUSE, signal.SIG_DFL)
         screen, self._screen = self._screen, None
         if screen is not None:
             self._say_urgent(screen)
@@ -229,7 +255,8 @@ class Progress:
         if screen is not None:
             edge = "│" if self._style.fancy else "|"
             known = self._run.tests.get(test)
-            before = f"  {known['stage'] + known['suffix'] if known else test} {section} {edge} "
+            stage = known["stage"] + known["suffix"] if known else test
+            before = f"  {time.strftime('%H:%M:%S')}  {stage} {section} {edge} "
             screen.say([self._style.plain(before + uncoloured(line)) for line in lines])
 
     def say_store(self) -> None:
@@ -267,10 +294,15 @@ class Progress:
         count = f"{len(self._run.results):>{len(str(planned))}}/{planned}"
         name = style.plain(self._board.test(result["test"], " · "))
         writer.write(f"  {count}  ", light=True)
-        names = NAME_WIDTH if not writer.isatty else max(12, min(NAME_WIDTH, writer._tw.fullwidth - 30))
+        width = writer._tw.fullwidth
+        names = max(12, min(NAME_WIDTH, width - 30))
+        if not writer.isatty:  # in a log nothing is cut
+            names = max(NAME_WIDTH, columns(name))
+        elif width > WIDE:
+            names = max(NAME_WIDTH, min(self._longest(), width * 2 // 5))
         writer.write(f"{style.sign(status)} {pad(name, names, style.cut)}", **STATUS[status][2])
         remark = style.plain("  ".join(filter(None, (self._where(result), self._remark(result)))))
-        room = max(10, writer._tw.fullwidth - columns(count) - names - 20)
+        room = max(10, width - columns(count) - names - 20)
         shown = fit(remark, room, style.cut) if writer.isatty else remark
         writer.line(f"{human(seconds):>11}  {shown}".rstrip(), **STATUS[status][2])
         if status in BAD and not result["again"]:
@@ -279,6 +311,13 @@ class Progress:
         if self._verbose > 1 and result["phases"]:
             phases = ", ".join(f"{phase} {human(spent)}" for phase, spent in result["phases"].items())
             writer.line(f"      {style.plain(phases)}", light=True)
+
+    def _longest(self) -> int:
+        """Columns of the longest name of a test in this run."""
+        if self._named_of != len(self._run.tests):
+            names = (self._style.plain(self._board.test(test, " · ")) for test in self._run.tests)
+            self._named_of, self._named = len(self._run.tests), max(map(columns, names), default=NAME_WIDTH)
+        return self._named
 
     def _where(self, result: Mapping[str, Any]) -> str:
         target = result["target"] if self._verbose > 0 else None

@@ -10,10 +10,12 @@ import contextlib
 import os
 import subprocess
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 ERASE = "\r\x1b[J"
+PLAIN = "\x1b[0m"
+GIVEN_UP_S = 0.5
 TICK_S = 0.25
 GUARD = 'read -r _ || printf "\\033[J"'
 """A shell that outlives a session that is killed, and removes what it left on the terminal."""
@@ -72,6 +74,22 @@ class Screen:
         """Remove the block, until it is drawn again."""
         with self._lock:
             self._erase()
+
+    @contextlib.contextmanager
+    def given_up(self) -> Iterator[None]:
+        """Leave the terminal to a shell meanwhile, with no block and no colour; for the handler of a signal.
+
+        Whoever is writing just now gets a moment to end that, and no longer: the terminal may have been halted.
+        """
+        held = self._lock.acquire(timeout=GIVEN_UP_S)
+        try:
+            self._drawn = None
+            with contextlib.suppress(OSError):
+                os.write(self._fd, (PLAIN + ERASE).encode())
+            yield
+        finally:
+            if held:
+                self._lock.release()
 
     def close(self) -> None:
         """Remove the block for good; may be called twice."""

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 SHOWN = 12
 """Tests of one list."""
 NAMES = (24, 44)
-"""Columns of a test's name, at least and at most."""
+"""Columns of a test's name, at least and at most; where there are more than a hundred, at most two fifths of them."""
+AS_EVER = "still failing"
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,7 @@ def summarize(run: Run, writer: Any) -> None:
     """Print it; what the store knows of the nights before is left out, and said to be, where it is away."""
     style = Style.of(getattr(writer, "_tw", None))
     writer.section("testlab", sep="=")
-    if run.aborted or run.unrecorded:
-        writer.line(f"  aborted: {style.plain(run.aborted or run.unrecorded)}", red=True, bold=True)
-    if run.say:
-        writer.line(f"  {style.plain(run.say)}", yellow=True)
+    _trouble(run, writer, style)
     changes = {book.image: _diff(run, book) for book in run.books}
     known = {image: found for image, (found, _) in changes.items() if found is not None}
     lists = _of_all(run, known) if len(known) == len(changes) else _of_run(run)
@@ -55,6 +53,21 @@ def summarize(run: Run, writer: Any) -> None:
         _print(some, name, writer, style)
     _counts(run, writer, style)
     _foot(run, lists, writer, style)
+
+
+def sign_off(run: Run, writer: Any) -> None:
+    """What `-q` leaves of it, since each failure was told when it came: the run's id, and where to read on."""
+    style = Style.of(getattr(writer, "_tw", None))
+    writer.ensure_newline()
+    _trouble(run, writer, style)
+    _foot(run, _of_run(run), writer, style)
+
+
+def _trouble(run: Run, writer: Any, style: Style) -> None:
+    if run.aborted or run.unrecorded:
+        writer.line(f"  aborted: {style.plain(run.aborted or run.unrecorded)}", red=True, bold=True)
+    if run.say:
+        writer.line(f"  {style.plain(run.say)}", yellow=True)
 
 
 def _diff(run: Run, book: Book) -> tuple[DiffView | None, str]:
@@ -97,7 +110,7 @@ def _all_lists(found: DiffView) -> list[_List]:
         _List("newly failing", "failed", _rows(found.newly_failing, _cause)),
         _List("newly fixed", "passed", _rows(found.newly_fixed, _reason)),
         _List("failing, and not seen before" if found.previous else "failing", "failed", _rows(new, _cause)),
-        _List("still failing", "failed", _rows(found.still_failing, _since)),
+        _List(AS_EVER, "failed", _rows(found.still_failing, _since)),
         _List("flaky", "flaky", _rows(found.flaky, _reason)),
         _List("infrastructure errors", "error", _rows(found.errors, _cause)),
         _List("blocked", "blocked", _rows(found.blocked, _reason), brief=True),
@@ -145,10 +158,15 @@ def _against(found: DiffView | None, why: str, lists: Sequence[_List], writer: A
         writer.line(f"  {on}what changed can't be said: {style.plain(why)}; of this run alone:", yellow=True)
     elif found.previous is None:
         writer.line(f"  {on}the first run of its lane: there is nothing yet to hold it against", light=True)
-    elif not any(some.title.startswith(("newly", "failing")) for some in (_of_diff(found) if on else lists)):
-        writer.line(f"  {on}nothing changed for better or worse since {found.previous}", light=True)
+    elif _is_as_ever(found, _of_diff(found) if on else lists):
+        writer.line(f"  {on}nothing changed since {found.previous}", light=True)
     else:
         writer.line(f"  {on}since {found.previous}:", light=True)
+
+
+def _is_as_ever(found: DiffView, lists: Sequence[_List]) -> bool:
+    """Whether all that there is to tell is what failed before, for the same causes."""
+    return all(some.title == AS_EVER for some in lists) and not any(item.changed_class for item in found.still_failing)
 
 
 def _print(some: _List, name: Callable[[str], str], writer: Any, style: Style) -> None:
@@ -160,7 +178,7 @@ def _print(some: _List, name: Callable[[str], str], writer: Any, style: Style) -
     if some.brief:
         writer.line(f"    {_in_a_line(names, len(some.rows), width - 4, style)}")
         return
-    column = min(max(NAMES[0], *map(columns, names)), NAMES[1], max(12, width // 2))
+    column = min(max(NAMES[0], *map(columns, names)), max(NAMES[1], width * 2 // 5), max(12, width // 2))
     for shown, (_, say) in zip(names, some.rows, strict=False):
         writer.write(f"    {style.sign(some.status)} {pad(shown, column, style.cut)}", **colours)
         writer.line(("  " + fit(style.plain(say), max(10, width - column - 8), style.cut)).rstrip())

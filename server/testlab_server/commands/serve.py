@@ -18,15 +18,25 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--port", type=_port, help="the port to listen on, 0 = any; default: lab.toml's, else 8410")
     parser.add_argument("--url", help="the address that users type, when a proxy stands before the server")
     parser.add_argument("--db", metavar="URL", help="the store; default: TESTLAB_DATABASE_URL, else embedded")
+    parser.add_argument(
+        "--link", action="store_true", help="print a fresh login link of the server that runs already, and end"
+    )
     parser.set_defaults(handler=serve)
 
 
 def serve(arguments: argparse.Namespace) -> int:
-    """Serve until Ctrl-C; raises `UsageError` when it can't listen, or the server's own packages are missing."""
+    """Serve until Ctrl-C, or only print a login link.
+
+    Raises `UsageError` when it can't listen, when no server runs to make a link for, or when the server's own packages
+    are missing.
+    """
     try:
-        from testlab_server.serving import serve_until_interrupted
+        from testlab_server.serving import fresh_link, serve_until_interrupted
     except ImportError as error:
         raise UsageError(f"serve needs {error.name}: pip install 'pytest-testlab[server]'") from None
+    if arguments.link:
+        print(fresh_link(arguments.port))
+        return 0
     flags = {"host": arguments.host, "port": arguments.port, "url": arguments.url}
     serve_until_interrupted(flags, db=arguments.db, config=arguments.config)
     return 0

@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from pytest_testlab import scan
 from pytest_testlab.catalog.read import read_entry
+from pytest_testlab.catalog.tutorials.model import Tutorial
+from pytest_testlab.catalog.tutorials.read import read_tutorial
 from pytest_testlab.cli import main
 from pytest_testlab.cli.new import TEMPLATES, kinds, make
+from pytest_testlab.model import Entry
 
 
 @pytest.fixture(autouse=True)
@@ -22,12 +26,18 @@ def test_it_says_the_next_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == "shop is there: serve.py, testlab.toml\nrun it with: testlab run shop\n"
 
 
-@pytest.mark.parametrize("kind", kinds())
-def test_each_kind_is_an_entry_by_its_name(tmp_path: Path, kind: str) -> None:
-    """What is written reads as an entry, and no placeholder is left."""
+@pytest.mark.parametrize(("kind", "suite"), [("app", "apps"), ("demo", "demos"), ("tutorial", "tutorials")])
+def test_each_kind_is_an_entry_by_its_name(tmp_path: Path, kind: str, suite: str) -> None:
+    """What is written is found in a catalog, by its name and in its suite, and no placeholder is left."""
     folder = make(kind, "my-own-1", tmp_path)
-    assert read_entry(folder / "testlab.toml").name == "my-own-1"
-    assert all("@NAME@" not in file.read_text() for file in folder.iterdir())
+    if suite == "tutorials":
+        page = folder / "my-own-1.md"
+        found: Tutorial | Entry | None = read_tutorial(page, page.read_bytes())
+    else:
+        [found] = scan(tmp_path)
+    assert found is not None
+    assert (found.name, found.suite) == ("my-own-1", suite)
+    assert all("@NAME@" not in file.read_text() + file.name for file in folder.iterdir())
 
 
 def test_the_commented_lines_are_sound(tmp_path: Path) -> None:
@@ -52,7 +62,10 @@ def test_the_commented_lines_are_sound(tmp_path: Path) -> None:
         (["new", "app", "shop", "--in", "there"], "is an entry itself: make the new one beside it"),
         (["new", "app", "apps/blog"], "its folder goes with --in: testlab new KIND blog --in apps"),
         (["new", "ap", "shop"], "KIND: 'ap' can't be made; did you mean app?"),
-        (["new", "shop"], "KIND: 'shop' can't be made; did you mean testlab new app shop?"),
+        (
+            ["new", "shop"],
+            "KIND: 'shop' can't be made; did you mean testlab new app shop?",
+        ),
         (["new", "app"], "NAME is missing: testlab new app NAME"),
     ],
 )
@@ -79,6 +92,6 @@ def test_the_schema_goes_by_the_files_name_too(capsys: pytest.CaptureFixture[str
 
 
 def test_each_template_is_tested() -> None:
-    """A kind is a folder with a testlab.toml in it."""
-    assert "app" in kinds()
-    assert all((TEMPLATES / kind / "testlab.toml").is_file() for kind in kinds())
+    """What can be made is what the tests above make."""
+    assert kinds() == ["app", "demo", "tutorial"]
+    assert sorted(folder.name for folder in TEMPLATES.iterdir()) == kinds()

@@ -9,13 +9,25 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 
 import pytest
-from pages import Lab, serving
+from pages import NAVIGATION, Lab, serving
 
 from pytest_testlab.session.show.summary import page_of
 
 PROGRAM = [sys.executable, "-c", "from pytest_testlab.cli import main; raise SystemExit(main())", "serve"]
+
+
+def _opens(link: str) -> bool:
+    """Whether a person who follows it is let in."""
+    asked = urllib.request.Request(link, headers=NAVIGATION)
+    try:
+        with urllib.request.build_opener(urllib.request.HTTPCookieProcessor()).open(asked, timeout=20) as answer:
+            return "/login" not in answer.url
+    except urllib.error.HTTPError:
+        return False
 
 
 def environ(lab: Lab) -> dict[str, str]:
@@ -87,6 +99,27 @@ def test_enter_makes_another_link(lab: Lab) -> None:
         os.close(ours)
         os.close(theirs)
     assert process.returncode == 0
+
+
+def test_a_second_login_link(lab: Lab) -> None:
+    """`testlab serve --link` prints one of the server that runs: it opens once, and so does the first one still."""
+
+    def ask(*more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*PROGRAM, "--link", *more], env=environ(lab), capture_output=True, text=True, timeout=30, check=False
+        )
+
+    assert ask().returncode == 2
+    assert "testlab: no server of the lab in" in ask().stderr
+    with serving(lab) as served:
+        printed = ask()
+        assert (printed.returncode, printed.stderr) == (0, "")
+        link = printed.stdout.strip()
+        assert link.startswith(f"{served.origin}/login/")
+        assert ask("--port", "1").returncode == 2
+        assert _opens(link)
+        assert not _opens(link)
+        assert _opens(served.link)
 
 
 def test_the_secret_never_shows(lab: Lab) -> None:

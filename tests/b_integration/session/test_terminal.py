@@ -74,6 +74,23 @@ def test_the_block_fits_whatever_becomes_of_the_terminal(screen: Screen) -> None
     assert "2/4" in bars(narrow)[0]
 
 
+def test_paused(lab: LabSession) -> None:
+    """Ctrl-Z gives the shell a clean screen; after fg the block is there again, and the run goes on to its end."""
+    lab.entry("alpha", FAILS)
+    lab.entry("beta", SLEEPS)
+    with show(lab, pool=2) as screen:
+        screen.wait_for(failed_and_goes_on, "the block")
+        screen.pause()
+        lines = screen.wait_for(lambda lines: not bars(lines), "a clean screen")
+        assert any(CAUSE in line for line in lines)
+        assert not screen.cursor_is_hidden
+        screen.go_on()
+        screen.wait_for(failed_and_goes_on, "the block, drawn anew")
+        screen.interrupt()
+        assert screen.ends() == 2
+        assert bars(screen.lines()) == []
+
+
 def test_killed(screen: Screen) -> None:
     """After kill -9 nothing of the block is left, and a shell's prompt finds room."""
     screen.wait_for(failed_and_goes_on, "the block")
@@ -95,6 +112,22 @@ def test_no_block(lab: LabSession, arguments: list[str], environ: dict[str, str]
     assert sum("✓ alpha · " in line for line in screen.lines()) == 2
 
 
+def test_quiet_says_where_to_read_on(lab: LabSession) -> None:
+    """-q leaves of a failure its class and cause; the run's id and the command that tells more come last."""
+    lab.entry("alpha", FAILS)
+    result = lab.run("-q")
+    result.stdout.fnmatch_lines(
+        [
+            "  1/2  ? alpha * build-failure",
+            f"      {CAUSE}*",
+            f"  run {lab.latest().run} ? *",
+            "  testlab why alpha::install *",
+        ]
+    )
+    assert "newly failing" not in result.stdout.str()
+    assert lab.latest().run not in lab.run("-qq").stdout.str()
+
+
 def test_pytests_own_summary(lab: LabSession) -> None:
     """Failures aren't listed twice; `-rA` has pytest list all results, by its own words."""
     lab.entry("alpha", '[run]\ncommand = "true"\n\n[[checks]]\ncommand = "false"\n')
@@ -112,7 +145,11 @@ def test_one_test_is_followed(lab: LabSession, monkeypatch: pytest.MonkeyPatch, 
     lab.entry("beta", secret + check.replace("NAME", "beta"))
     result = lab.run("--testlab-follow", "alpha", "-q", pool=pool)
     result.stdout.fnmatch_lines(
-        ["  install http ? GET / * 200 in *", "  check check ? password [[]redacted[]] of alpha"]
+        [
+            "  ??:??:??  install http ? GET / * 200 in *",
+            "  ??:??:??  check check ? password [[]redacted[]] of alpha",
+            f"  run {lab.latest().run} ? * ? cli/*",
+        ]
     )
     assert "correct-horse" not in str(result.stdout) + str(result.stderr)
     assert "of beta" not in str(result.stdout)
