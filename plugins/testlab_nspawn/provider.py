@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import socket
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
@@ -24,6 +27,7 @@ CONNECT_WITHIN_S = 10.0
 LOOK_WITHIN_S = 15.0
 ISOLATION = "systemd-nspawn, shared kernel"
 USER = "root"
+_POLL_S = 0.02
 _LOOK = r"""
 echo "boot_id=$(cat /proc/sys/kernel/random/boot_id)"
 echo "machine_id=$(cat /etc/machine-id)"
@@ -170,12 +174,24 @@ class NspawnProvider:
 
     def _answers(self, server: Server) -> dict[str, str]:
         """Wait for a host's sshd, which has to show the key that was made for it, and look at the host from inside."""
+        self._wait_for_sshd(server)
         target = SshTarget(server, connect_within_s=ANSWER_WITHIN_S)
         try:
             said = target.run(_LOOK, timeout_s=LOOK_WITHIN_S).text
         finally:
             target.close()
         return dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+
+    def _wait_for_sshd(self, server: Server) -> None:
+        """Ask often, which costs nothing here; raises `InfraError` when the host ends, or its time is up."""
+        assert server.ssh is not None
+        deadline = time.monotonic() + ANSWER_WITHIN_S
+        while not _greets(server.ssh):
+            if not self._hosts.runs(server.name):
+                raise InfraError(f"{server.name} ended before its sshd answered")
+            if time.monotonic() > deadline:
+                raise InfraError(f"{server.name}: no sshd answered within {ANSWER_WITHIN_S:g} s")
+            time.sleep(_POLL_S)
 
     def _proven(self, server: Server, made: Made, before: str) -> Server:
         """The server with the proof of its blankness; raises `NotBlankError` that says what speaks against it."""
@@ -199,6 +215,12 @@ class NspawnProvider:
             "old host": f"{made.killed} processes killed, none left" if record.epoch else "none yet",
         }
         return replace(server, proof=proof, facts={**server.facts, "boot": boot_id})
+
+
+def _greets(ssh: SshAddress) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((ssh.host, ssh.port), timeout=1.0) as line:
+        return line.recv(4) == b"SSH-"
+    return False
 
 
 def _order(name: str, key: asyncssh.SSHKey) -> Order:
