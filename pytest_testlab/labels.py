@@ -25,9 +25,10 @@ FAMILY = "family"
 """Golden snapshots of one provider, image and platform, whatever the versions: the last two of each are kept."""
 
 
-def labels_of(*, run: str, expires_at: dt.datetime, slot: int | None = None) -> dict[str, str]:
-    """What to write on something that a run makes."""
-    own = {MANAGED_BY: OURS, DISPOSABLE: "true", RUN: run, EXPIRES: moment(expires_at)}
+def labels_of(*, run: str, expires_at: dt.datetime | None, slot: int | None = None) -> dict[str, str]:
+    """What to write on something that a run makes; None = it expires with the process that asked for it."""
+    own = {MANAGED_BY: OURS, DISPOSABLE: "true", RUN: run}
+    own |= {} if expires_at is None else {EXPIRES: moment(expires_at)}
     return own if slot is None else {**own, SLOT: str(slot)}
 
 

@@ -1,4 +1,4 @@
-"""A lease: a file on the server itself that says which run has it, and until when, by the server's own clock.
+"""The note on a server itself that says which run has it, and until when, by the server's own clock.
 
 It is read and written under a lock there, so that of several that come at once one gets it, from whatever lab.
 """
@@ -10,7 +10,7 @@ import re
 import shlex
 from dataclasses import dataclass
 
-from pytest_testlab.errors import InfraError
+from pytest_testlab.errors import InfraError, Taken
 from pytest_testlab.protocols import Target
 
 STEP_S = 20.0
@@ -53,14 +53,6 @@ class Lease:
     def __str__(self) -> str:
         until = f", until {self.until:%Y-%m-%d %H:%M:%S} UTC" if self.until is not None else ""
         return f"run {self.run}, {self.trigger or 'started by somebody'}{until}"
-
-
-class Taken(InfraError):
-    """Another run has the server."""
-
-    def __init__(self, server: str, holder: Lease | None) -> None:
-        super().__init__(f"server {server} is in use by {holder or 'another run'}")
-        self.holder = holder
 
 
 def take(target: Target, file: str, lease: Lease, seconds: float) -> None:

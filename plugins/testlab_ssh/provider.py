@@ -10,16 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pytest_testlab.errors import InfraError, NotBlankError, UsageError
-from pytest_testlab.model import CommandResult, Server, ServerRequest
+from pytest_testlab.errors import InfraError, NotBlankError, Taken, UsageError
+from pytest_testlab.model import Claim, CommandResult, Server, ServerRequest
 from pytest_testlab.options import Settings
 from pytest_testlab.protocols import Target
 from pytest_testlab.target.ssh import SshTarget
 from testlab_ssh import blanking, lease
 from testlab_ssh.blanking import Place
 from testlab_ssh.inventory import Inventory, Listed, read_inventory
-from testlab_ssh.lease import Lease, Taken
-from testlab_ssh.locks import Lock, Locks
+from testlab_ssh.lease import Lease
 
 CONNECT_WITHIN_S = 10.0
 BEATS = 6
@@ -53,7 +52,8 @@ class Held:
     lease: Lease
     target: SshTarget
     place: Place
-    lock: Lock | None
+    claim: Claim
+    """What the store says of it."""
     lost: str = ""
     """Why it is ours no more."""
     spoiled: bool = False
@@ -66,7 +66,7 @@ class Held:
 class SshProvider:
     """Servers that one already has. Nothing but what the inventory lists is ever touched.
 
-    A server is one run's at a time: a lock in the store keeps others away that share it, and a lease on the server
+    A server is one run's at a time: its lease in the store keeps others away that share it, and a note on the server
     itself everybody else. Both end by themselves when the run is killed.
     """
 
@@ -85,7 +85,6 @@ class SshProvider:
                 f"which lists {len(self._inventory.servers)}"
             )
         self.connect_within_s = CONNECT_WITHIN_S
-        self._locks = Locks(settings)
         self._held: dict[str, Held] = {}
         self._trying: set[str] = set()
         self._spoiled: dict[str, str] = {}
@@ -129,7 +128,7 @@ class SshProvider:
         if held is None:
             return
         try:
-            if not (held.spoiled or held.lost):
+            if not (held.spoiled or held.lost or held.claim.lost):
                 self._wipe(held)
         except NotBlankError as error:
             raise InfraError(f"{server.name} is given back as it is: {error}") from error
@@ -165,7 +164,6 @@ class SshProvider:
         """Give back what is still held, as it is; may be called twice."""
         for held in list(self._held.values()):
             self._give_back(held)
-        self._locks.close()
 
     # --- leases -------------------------------------------------------------------------------------------------------
 
@@ -196,34 +194,38 @@ class SshProvider:
             raise
 
     def _take(self, listed: Listed, request: ServerRequest, wanted: Lease) -> Held:
-        """Lock, line, lease, in this order; raises `Taken` or another `InfraError`, and holds nothing then."""
+        """The store's lease, a line, the note there, in this order; raises `InfraError`, and holds nothing then."""
         with contextlib.ExitStack() as undo:
-            lock = self._locks.take(listed.identity, f"{wanted.run} {wanted.trigger}")
-            if lock is not None:
-                undo.callback(lock.release)
-            if lock is None:
-                raise Taken(listed.name, self._holder(listed))
+            try:
+                claim = request.claim(listed.identity)
+            except Taken as taken:
+                raise Taken(listed.name, taken.holder) from taken
+            undo.callback(claim.release)
             target = SshTarget(_plain(listed), connect_within_s=self.connect_within_s)
             undo.callback(target.close)
             lease.take(target, listed.lease_file, wanted, self._inventory.lease_s)
             undo.callback(lease.release, target, listed.lease_file, wanted)
             place = Place(listed=listed, root=listed.root or _root(target))
             undo.pop_all()
-        held = Held(listed=listed, request=request, lease=wanted, target=target, place=place, lock=lock)
+        held = Held(listed=listed, request=request, lease=wanted, target=target, place=place, claim=claim)
         with self._turn:
             self._held[listed.name] = held
         threading.Thread(target=self._beat, args=(held,), name=f"testlab-lease-{listed.name}", daemon=True).start()
         return held
 
     def _left_behind(self, server: Server) -> Held | None:
-        """Take over what a dead run left; None when it is not listed, free, or somebody else's by now."""
+        """Take over what a dead run left; None when it is not listed, free, or somebody else's by now.
+
+        Raises `Taken` while the note there is not past: its run may live.
+        """
         listed, token = self._inventory.named(server.name), server.facts.get("lease", "")
         if listed is None or not token:
             return None
         found = self._holder(listed)
         if found is None or found.token != token:
             return None
-        return self._take(listed, ServerRequest(run=found.run, slot=0), found)
+        wanted = replace(found, token=secrets.token_hex(8), until=None)
+        return self._take(listed, ServerRequest(run=found.run, slot=0), wanted)
 
     def _give_back(self, held: Held) -> None:
         held.over.set()
@@ -233,9 +235,7 @@ class SshProvider:
             if not held.lost:
                 with contextlib.suppress(InfraError):  # it ends by itself
                     lease.release(held.target, held.listed.lease_file, held.lease)
-            if held.lock is not None:
-                held.lock.release()
-                held.lock = None
+        held.claim.release()
         held.target.close()
 
     def _beat(self, held: Held) -> None:
@@ -245,15 +245,6 @@ class SshProvider:
                 if not held.over.is_set() and not held.lost:
                     with contextlib.suppress(InfraError):  # it may be rebooting, or gone; whoever needs it will say so
                         self._hold(held)
-                    self._lock_again(held)
-
-    def _lock_again(self, held: Held) -> None:
-        if held.lock is None or not held.lock.holds():
-            if held.lock is not None:
-                held.lock.release()
-            held.lock = None
-            with contextlib.suppress(InfraError):  # the store is away: the lease on the server holds meanwhile
-                held.lock = self._locks.take(held.listed.identity, f"{held.lease.run} {held.lease.trigger}")
 
     def _look(self, listed: Listed) -> Server | None:
         held = self._held.get(listed.name)
@@ -287,19 +278,20 @@ class SshProvider:
         return proof
 
     def _make_sure(self, held: Held) -> None:
-        """Never wipe what is another's by now. Of a server that doesn't answer the lock in the store must do."""
+        """Never wipe what is another's by now. Of a server that doesn't answer the store's word must do."""
         try:
             self._hold(held)
         except (Taken, NotBlankError):
             raise
         except InfraError:
             with held.turn:
-                if held.listed.blank.command is None or held.lock is None or not held.lock.holds():
+                if held.listed.blank.command is None or held.claim.lost:
                     raise
 
     def _hold(self, held: Held) -> None:
         """Make sure of the lease; raises `Taken` when it was lost, else `InfraError`."""
         with held.turn:
+            held.lost = held.lost or held.claim.lost
             if held.lost:
                 raise NotBlankError(held.lost)
             try:

@@ -65,6 +65,8 @@ class Lab:
         """Told of the secrets of each app that is deployed."""
         self.spoiled = ""
         """Why the target is not to be used again as it is; empty while it is sound."""
+        self.lost: Callable[[], str] = lambda: ""
+        """Why the target is another's by now; "" while it is ours. What came of a test counts only then."""
         self._provider = provider
         self._platform = platform
         self._journals = journals
@@ -260,6 +262,10 @@ class Lab:
         return interrupt
 
     def _work(self, attempt: Attempt, state: UnitState) -> TestlabError | None:
+        failure = self._worked(attempt, state)
+        return InfraError(lost) if (lost := self.lost()) else failure
+
+    def _worked(self, attempt: Attempt, state: UnitState) -> TestlabError | None:
         try:
             assert self._equipment is not None, "no target"
             with self.interrupts.allowed():

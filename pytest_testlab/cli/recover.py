@@ -1,11 +1,18 @@
-"""`testlab recover`: drain what killed runs left on disk, and close them."""
+"""`testlab recover`: drain what killed runs left on disk, close them, and remove the servers that they left."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
+from typing import TYPE_CHECKING
 
 from pytest_testlab.cli._common import harmless, print_json, reading, settings_of
+from pytest_testlab.options import Settings
+
+if TYPE_CHECKING:
+    from pytest_testlab.pool.reaper import Reaped
+    from pytest_testlab.recording.recover import Recovered
 
 WORKERS_END_WITHIN_S = 20.0
 """A killed controller's workers notice within this time; until then their run is still being written."""
@@ -19,16 +26,35 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def handle(args: argparse.Namespace) -> int:
-    """Recover, and say what was found."""
+    """Recover, and say what was found; 1 when servers are left that should be gone."""
     from pytest_testlab.recording.recover import recover
     from pytest_testlab.store.embedded import open_store
 
-    with open_store(settings_of(args)) as store:
+    settings = settings_of(args)
+    with open_store(settings) as store:
         found = recover(store.engine, store.home, wait_s=WORKERS_END_WITHIN_S)
+    swept = _sweep(settings, found)
     if args.json:
-        return print_json([dataclasses.asdict(run) for run in found])
+        print_json([dataclasses.asdict(run) for run in found])
+        return 1 if any(reaped.errors for reaped in swept) else 0
     for run in found:
         print(harmless("\n".join(run.lines())))
+    for reaped in swept:
+        for resource in reaped.deleted:
+            print(harmless(f"removed the {resource.kind} {resource.name} of {resource.provider}, which was left"))
+        for error in reaped.errors:
+            print(harmless(f"what was left can't be removed: {error}; testlab reap tries again once it has expired"))
     if not found:
         print("nothing to recover: every run on this machine is closed or still going on")
-    return 0
+    return 1 if any(reaped.errors for reaped in swept) else 0
+
+
+def _sweep(settings: Settings, found: list[Recovered]) -> list[Reaped]:
+    """Remove what the runs left: their folders were locked, so nobody works on them any more."""
+    from pytest_testlab.pool.reaping import sweep_runs
+
+    of: dict[str, list[str]] = {}
+    for run in found:
+        if run.left:
+            of.setdefault(run.provider, []).append(run.run)
+    return [sweep_runs(provider, runs, settings, os.environ) for provider, runs in sorted(of.items())]

@@ -119,15 +119,18 @@ class Watchdog:
             if time.monotonic() > moment:
                 private.kill(node)
 
-    def condemn(self, node: Any, why: str) -> None:
+    def condemn(self, node: Any, why: str, *, at_once: bool = False) -> None:
         """Have a worker write down where it hangs, then kill it a moment later.
 
-        One that was stopped is killed as it stands: if it went on, its test would be measured wrongly.
+        One that was stopped is killed as it stands: if it went on, its test would be measured wrongly. So is, with
+        `at_once`, one that works on what is another's by now.
         """
         if node in self._kill_at:
             return
         stopped = private.is_stopped(node)
-        self._kill_at[node] = time.monotonic() + (0 if stopped else STACKS_S)
+        self._kill_at[node] = time.monotonic() + (0 if stopped or at_once else STACKS_S)
         self._condemned(node, why + (": its process was stopped" if stopped else ""))
-        if not stopped:
+        if at_once:
+            private.kill(node)
+        elif not stopped:
             private.kill(node, STACKS)

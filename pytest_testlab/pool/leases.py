@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
@@ -77,6 +78,11 @@ class Lease(Claim):
     def lost(self) -> str:
         """Why the server is another's by now; "" while it is ours."""
         return self._lost
+
+    def named(self, server: str) -> None:
+        """What people call the server, where that is not what the lease was taken by."""
+        with self._leases.turn:
+            self.who = replace(self.who, server=server)
 
     def step(self) -> None:
         """The server was made blank, or anew: what was handed out before no longer counts."""
@@ -145,6 +151,8 @@ class Leases:
         with self.turn:
             if any(other.who.key == lease.who.key and not other.gone.is_set() for other in self._held):
                 raise Taken(name, "another target of this run")
+        if self._over.is_set():
+            raise InfraError("the run is over: no server is leased any more")
         granted: Future[None] = Future()
         self._asked.put((lease, granted))
         self.poke()

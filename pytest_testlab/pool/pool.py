@@ -12,8 +12,11 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from pytest_testlab.errors import InfraError, TestlabError
-from pytest_testlab.model import Server, ServerRequest
+from pytest_testlab.labels import labels_of
+from pytest_testlab.model import Claim, Server, ServerRequest
 from pytest_testlab.pool.costs import Costs
+from pytest_testlab.pool.leases import Lease, Leases
+from pytest_testlab.pool.upkeep import Upkeep
 from pytest_testlab.protocols import Provider
 from pytest_testlab.seams import blame
 
@@ -48,6 +51,10 @@ class Slot:
     """Image and phase → seconds spent in it."""
     before_wiping: Callable[[Server], None] | None = None
     """Called once, on the pool's thread, before the server is blanked or destroyed: what is on it is evidence."""
+    lease: Lease | None = None
+    """The server's, or of the one that is being made."""
+    fenced: bool = False
+    """Whether its server is another's by now: what runs there counts no more."""
 
     @property
     def name(self) -> str:
@@ -67,6 +74,7 @@ class Slot:
 
 Listener = Callable[[Slot, dt.datetime], None]
 Hearer = Callable[[Slot, dt.datetime, str], None]
+Intends = Callable[[ServerRequest, dt.datetime], None]
 CONSOLE_CHARACTERS = 64_000
 """Of a console's end; the cause of a server's death stands there."""
 
@@ -94,8 +102,15 @@ class Pool:
         now: Callable[[], dt.datetime] = _utc_now,
         mask: Callable[[str], str] = str,
         trigger: str = "",
+        intends: Intends = lambda request, at: None,
+        leases: Leases | None = None,
+        upkeep: Upkeep | None = None,
     ) -> None:
-        """`mask` takes the secrets out of whatever a provider says, before anybody else sees it."""
+        """`mask` takes the secrets out of whatever a provider says, before anybody else sees it.
+
+        `intends` is called before a provider is: what it takes down is on disk when it returns, or it raises. `leases`
+        and `upkeep` are closed with the pool.
+        """
         self.provider = provider
         self.slots = tuple(Slot(index, image=image) for index in range(size))
         self.costs = Costs()
@@ -105,6 +120,9 @@ class Pool:
         self._now = now
         self._mask = mask
         self._trigger = trigger
+        self._intends = intends
+        self._leases = leases
+        self._upkeep = upkeep
         self._threads = ThreadPoolExecutor(max_workers=size, thread_name_prefix="testlab-pool")
         self._pending: set[Future[None]] = set()
         self._lock = threading.Lock()
@@ -119,6 +137,8 @@ class Pool:
         """
         for slot, image in zip(self.slots, images, strict=False):
             slot.image = image
+        if self._upkeep is not None:
+            self._upkeep.start()
         for slot in self.slots:
             if slot.index >= units:
                 self._move(slot, SlotState.GONE)
@@ -129,8 +149,10 @@ class Pool:
     def blank(self, slot: Slot) -> None:
         """Begin to blank a slot's server; it is `ready` again, under a new epoch, or `lost`.
 
-        A server that can't be made blank is destroyed, and a new one takes its place.
+        A server that can't be made blank is destroyed, and a new one takes its place. A slot that was lost stays so.
         """
+        if slot.state is SlotState.LOST:
+            return
         self._move(slot, SlotState.BLANKING)
         self._submit(slot, "blank", self._blank)
 
@@ -156,6 +178,13 @@ class Pool:
             with contextlib.suppress(RuntimeError):  # the threads are at their end, and so is the server
                 self._threads.submit(self._ask_console, slot, slot.server)
 
+    def fence(self, lease: Lease, why: str) -> None:
+        """A server is another's by now: whoever works on it must stop, and what comes of it counts no more."""
+        slot = self.slots[lease.slot]
+        if slot.lease is lease:
+            slot.fenced = True
+            self.lose(slot, why)
+
     def lose_stuck(self, within_s: float) -> None:
         """Give up slots whose provider has said nothing for so many seconds."""
         for slot in self.slots:
@@ -174,10 +203,12 @@ class Pool:
         return slot.server
 
     def close(self, timeout_s: float = 120.0) -> list[str]:
-        """Destroy every server; returns what could not be destroyed, and why.
+        """Destroy every server, and then what else carries the run's label; returns what could not be, and why.
 
-        A server that is made only after all waiting is destroyed as soon as it is there.
+        A server that is made only after all waiting is destroyed as soon as it is there. May be called twice.
         """
+        if self._closed:
+            return []
         with self._lock:
             pending = set(self._pending)
         wait(pending, timeout=timeout_s)
@@ -186,8 +217,22 @@ class Pool:
         ends = [self._threads.submit(self._destroy, slot, errors) for slot in self.slots]
         _, late = wait(ends, timeout=timeout_s)
         errors += [f"{len(late)} servers were not gone within {timeout_s:g} s"] if late else []
+        if self._upkeep is not None:
+            errors += map(self._mask, self._upkeep.close(timeout_s))
+        if self._leases is not None:
+            self._leases.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
         return errors
+
+    @property
+    def within_reach(self) -> int:
+        """How many slots have a server, or may still get one."""
+        return sum(slot.state not in (SlotState.LOST, SlotState.GONE) for slot in self.slots)
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why slots were lost, each once."""
+        return sorted({slot.say for slot in self.slots if slot.state is SlotState.LOST and slot.say})
 
     def say(self) -> str:
         """How many slots are in which state, in words."""
@@ -241,31 +286,47 @@ class Pool:
         self._look_before_wiping(slot, used)
         self.provider.destroy(used)
         self.costs.end(used.name, self._now())
+        self._release(slot)
         self._changed(replace(slot, state=SlotState.GONE), self._now())  # the last that the old image hears of it
         slot.server, slot.image, slot.next_image = None, image, None
         self._move(slot, SlotState.PROVISIONING)
         return replace(self._provision(slot), epoch=used.epoch + 1)
 
     def _provision(self, slot: Slot) -> Server:
-        labels = {"managed-by": "testlab", "run": self._run, "slot": str(slot.index)}
+        asked_at = self._now()
+        request = self._request(slot)
+        self._intends(request, asked_at)
+        server = self.provider.create(request)
+        self._made += 1
+        self.costs.begin(server.name, server.eur_per_hour, asked_at, image=slot.image)
+        if self._leases is not None and (slot.lease is None or slot.lease.over):
+            slot.lease = self._leases.hold(self.provider.name, server.name, slot=slot.index)
+        if slot.lease is not None:
+            slot.lease.named(server.name)
+        return server
 
+    def _request(self, slot: Slot) -> ServerRequest:
         def say(text: str) -> None:
             self._said(slot, self._now(), self._mask(text))
 
-        asked_at = self._now()
-        server = self.provider.create(
-            ServerRequest(
-                run=self._run,
-                slot=slot.index,
-                image=slot.image or None,
-                labels=labels,
-                trigger=self._trigger,
-                say=say,
-            )
+        def claim(name: str) -> Claim:
+            if self._leases is None:
+                return Claim()
+            slot.lease = self._leases.claim(self.provider.name, name, slot=slot.index)
+            return slot.lease
+
+        expires_at = self._upkeep.expires_at() if self._upkeep is not None else None
+        labels = labels_of(run=self._run, slot=slot.index, expires_at=expires_at)
+        return ServerRequest(
+            run=self._run,
+            slot=slot.index,
+            image=slot.image or None,
+            labels=labels,
+            trigger=self._trigger,
+            expires_at=expires_at,
+            claim=claim,
+            say=say,
         )
-        self._made += 1
-        self.costs.begin(server.name, server.eur_per_hour, asked_at, image=slot.image)
-        return server
 
     def _ask_console(self, slot: Slot, server: Server) -> None:
         """Before it is destroyed: what is left to read of a server that was lost."""
@@ -282,13 +343,17 @@ class Pool:
         assert used is not None
         self._look_before_wiping(slot, used)
         try:
-            return self.provider.blank(used)
+            server = self.provider.blank(used)
+            if slot.lease is not None:
+                slot.lease.step()
+            return server
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it, a new server is not
             why = self._mask(blame("its blanking", error, self.provider))
         self._said(slot, self._now(), f"{used.name} can't be made blank, and is replaced: {why}")
         self._ask_console(slot, used)
         self.provider.destroy(used)
         self.costs.end(used.name, self._now())
+        self._release(slot)
         made = self._provision(slot)
         return replace(made, epoch=used.epoch + 1, proof={**made.proof, "replaces": f"{used.name}: {why}"[:500]})
 
@@ -307,7 +372,12 @@ class Pool:
             errors.append(self._mask(f"{slot.name}: {blame('its removal', error, self.provider)}"))
         else:
             self.costs.end(slot.server.name, self._now())
+            self._release(slot)
             self._move(slot, SlotState.GONE)
+
+    def _release(self, slot: Slot) -> None:
+        if slot.lease is not None:
+            slot.lease.release()
 
     def _move(self, slot: Slot, state: SlotState) -> None:
         if slot.state is SlotState.LOST and state is not SlotState.GONE:

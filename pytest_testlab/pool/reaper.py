@@ -103,14 +103,14 @@ def reap(
     return total
 
 
-def sweep(provider: Provider, run: str, *, within_s: float = 120.0) -> Reaped:
-    """Remove all that a run made, whether or not it has expired, but what is to outlive it: kept servers, snapshots.
+def sweep(provider: Provider, *runs: str, within_s: float = 120.0) -> Reaped:
+    """Remove all that runs made, whether or not it has expired, but what is to outlive it: kept servers, snapshots.
 
-    Done when a list by the run's label comes back empty twice. Never raises for the provider's sake.
+    Done when a list by the runs' label comes back empty twice. Never raises for the provider's sake.
     """
     if not isinstance(provider, Reapable):
         return Reaped()
-    return _remove(provider.name, provider, lambda found: _of_others(found, run), within_s=within_s, insist=True)
+    return _remove(provider.name, provider, lambda found: _of_others(found, runs), within_s=within_s, insist=True)
 
 
 def spared(found: Sequence[Resource], now: dt.datetime, grace_s: float) -> dict[tuple[str, str], str]:
@@ -158,13 +158,13 @@ def _golden(found: Sequence[Resource]) -> dict[tuple[str, str], str]:
     }
 
 
-def _of_others(found: Sequence[Resource], run: str) -> dict[tuple[str, str], str]:
-    """What isn't a run's to remove at its end."""
-    return {_key(resource): "not this run's to remove" for resource in found if not _ends_with(resource, run)}
+def _of_others(found: Sequence[Resource], runs: Sequence[str]) -> dict[tuple[str, str], str]:
+    """What doesn't end with these runs."""
+    return {_key(one): "not this run's" for one in found if not _ends_with(one, runs)}
 
 
-def _ends_with(resource: Resource, run: str) -> bool:
-    own = labels.is_disposable(resource.labels) and resource.labels.get(labels.RUN) == run
+def _ends_with(resource: Resource, runs: Sequence[str]) -> bool:
+    own = labels.is_disposable(resource.labels) and resource.labels.get(labels.RUN) in runs
     golden = resource.kind == SNAPSHOT and labels.DIGEST in resource.labels
     return own and labels.KEPT not in resource.labels and not golden
 
@@ -279,7 +279,7 @@ def renew(provider: Provider, run: str, expires_at: dt.datetime) -> list[str]:
     if not isinstance(provider, Reapable):
         return []
     found, errors = _list(provider.name, provider)
-    own = [resource for resource in found if _ends_with(resource, run)]
+    own = [resource for resource in found if _ends_with(resource, [run])]
     for resource in own:
         try:
             provider.write_labels(resource, {labels.EXPIRES: labels.moment(expires_at)})

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+
+import pluggy
 
 from pytest_testlab.diagnosis.redact import Redactor
 from pytest_testlab.errors import TestlabError, UsageError
 from pytest_testlab.options import Settings
 from pytest_testlab.plugins import credentials, offers, pick, plugin_manager
-from pytest_testlab.pool.reaper import GRACE_S, WITHIN_S, Reaped, masked, reap
+from pytest_testlab.pool.reaper import GRACE_S, WITHIN_S, Reaped, masked, reap, sweep
 from pytest_testlab.protocols import Provider
 
 
@@ -32,17 +34,30 @@ def reap_all(
     try:
         reaped = reap(providers, grace_s=grace_s, dry_run=dry_run, within_s=within_s)
     finally:
-        close(providers.values())
-    shapes = [shape for shapes in manager.hook.testlab_redactors() for shape in shapes or ()]
-    mask = Redactor(frozenset(settings.credentials.values()), shapes).redact_text
-    return masked(replace(reaped, skipped={**skipped, **reaped.skipped}), mask)
+        _close(providers.values())
+    return masked(replace(reaped, skipped={**skipped, **reaped.skipped}), _mask(manager, settings))
 
 
-def made_by(name: str, settings: Settings, environ: Mapping[str, str]) -> Provider:
-    """A provider by its name, let in by what the environment holds; raises `UsageError` when it can't be asked."""
+def sweep_runs(provider: str, runs: Iterable[str], settings: Settings, environ: Mapping[str, str]) -> Reaped:
+    """Remove at once what runs left that are known to work no more; a provider that can't be asked is an error of it.
+
+    What it says is masked.
+    """
     manager = plugin_manager()
     settings = replace(settings, credentials=credentials(manager, environ))
-    return _made(settings, offers(manager.hook.testlab_providers()), [name])[0][name]
+    try:
+        providers, _ = _made(settings, offers(manager.hook.testlab_providers()), [provider])
+    except UsageError as error:
+        return Reaped(errors=(str(error),))
+    try:
+        return masked(sweep(providers[provider], *runs), _mask(manager, settings))
+    finally:
+        _close(providers.values())
+
+
+def _mask(manager: pluggy.PluginManager, settings: Settings) -> Callable[[str], str]:
+    shapes = [shape for shapes in manager.hook.testlab_redactors() for shape in shapes or ()]
+    return Redactor(frozenset(settings.credentials.values()), shapes).redact_text
 
 
 def _made(
@@ -62,7 +77,7 @@ def _made(
     return providers, skipped
 
 
-def close(providers: Iterable[Provider]) -> None:
+def _close(providers: Iterable[Provider]) -> None:
     """End what providers hold open."""
     for provider in providers:
         end = getattr(provider, "close", None)

@@ -62,8 +62,20 @@ def target_event(
     return {**event, "proof": dict(proof or {})}
 
 
-def provisioning(*, slot: int, at: dt.datetime, say: str) -> Event:
-    """What a provider tries for a slot, or what is left to read of its server; lines, already masked."""
+def intent(*, slot: int, provider: str, name: str, at: dt.datetime, expires_at: dt.datetime | None) -> Event:
+    """A provider is about to be asked for a server: from here on there may be one, under this name or the run's label.
+
+    `expires_at`: from when on a reaper may remove it; None where nothing of it outlives the run.
+    """
+    event = {"kind": "intent", "slot": slot, "provider": provider, "name": name, "at": _moment(at)}
+    return {**event, "expires_at": _moment(expires_at) if expires_at else None}
+
+
+def provisioning(*, slot: int | None, at: dt.datetime, say: str) -> Event:
+    """What a provider tries for a slot, or what is left to read of its server; lines, already masked.
+
+    None = it is of no slot in particular.
+    """
     return {"kind": "provisioning", "slot": slot, "at": _moment(at), "say": say}
 
 

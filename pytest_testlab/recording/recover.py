@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
@@ -32,6 +33,10 @@ class Recovered:
     its beginning can be read; `kept` when it waits for another version of this program, `elsewhere` for its store."""
     problems: tuple[str, ...] = ()
     """What could not be carried over; the journal still has it."""
+    provider: str = ""
+    """Who made its servers."""
+    left: tuple[str, ...] = ()
+    """What it had begun to make and not given back, by the names that were intended."""
 
     def lines(self) -> list[str]:
         """What there is to say of it, for people."""
@@ -88,16 +93,17 @@ def _bring_home(engine: sa.Engine, where: str, folder: RunFolder) -> Recovered |
         if not found.foreign:
             folder.mark_closed()
         state = "kept" if found.foreign else "unreadable" if found.problems else "empty"
-        return Recovered(run=folder.run, state=state, problems=found.problems)
+        return Recovered(run=folder.run, state=state, problems=found.problems, **found.made)
     if "run_finished" not in found.kinds:
         _write_ending(folder, found.last)
     drain = Drain(engine, folder, final=True)
     while drain.events() or drain.bundles():
         pass
     if drain.foreign:
-        return Recovered(run=folder.run, state="kept", problems=tuple(drain.problems))
+        return Recovered(run=folder.run, state="kept", problems=tuple(drain.problems), **found.made)
     folder.mark_closed()
-    return Recovered(run=folder.run, state=_state(engine, folder.run), problems=tuple(drain.problems))
+    state = _state(engine, folder.run)
+    return Recovered(run=folder.run, state=state, problems=tuple(drain.problems), **found.made)
 
 
 def _elsewhere(folder: RunFolder) -> str:
@@ -117,12 +123,24 @@ class _Look:
     kinds: set[str] = field(default_factory=set)
     foreign: bool = False
     """Another version of the program wrote some of it."""
+    provider: str = ""
+    left: dict[int, str] = field(default_factory=dict)
+    """Slot → the name of what it may still have."""
     problems: tuple[str, ...] = ()
     last: dt.datetime = _LONG_AGO
     """The last moment of which it tells; what files say of their own age is as wrong as the machine's clock."""
 
+    @property
+    def made(self) -> dict[str, Any]:
+        """What there may still be of it, and whose."""
+        return {"provider": self.provider, "left": tuple(self.left.values())}
+
     def take(self, event: Event) -> None:
         self.kinds.add(event["kind"])
+        if event["kind"] == "intent":
+            self.provider, self.left[event["slot"]] = event["provider"], event["name"]
+        elif event["kind"] == "target" and event["state"] == "gone":
+            self.left.pop(event["slot"], None)
         for moment in (event.get("at"), event.get("started_at"), event.get("finished_at")):
             if moment:
                 lasted = dt.timedelta(milliseconds=event.get("duration_ms") or 0)

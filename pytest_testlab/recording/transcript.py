@@ -41,4 +41,5 @@ def _lines(event: Mapping[str, Any]) -> list[str]:
     state = event.get("state", "")
     words = ": ".join(filter(None, (state, say[0], proof if state == "ready" else "")))
     name = f" ({event['name']})" if event.get("name") and event["name"] != f"slot {event['slot']}" else ""
-    return [f"{at}  slot {event['slot']}{name}  {words}", *(f"{'':14}| {line}" for line in say[1:])]
+    who = "the lab" if event["slot"] is None else f"slot {event['slot']}"
+    return [f"{at}  {who}{name}  {words}", *(f"{'':14}| {line}" for line in say[1:])]

@@ -52,6 +52,10 @@ def _configure_controller(config: pytest.Config, settings: Settings) -> None:
     from pytest_testlab.session.assemble import hooks_of
 
     _refuse_workers_of_others(config)
+    if settings.min_pool > settings.pool:
+        raise UsageError(
+            f"--testlab-min-pool {settings.min_pool} is more than --testlab-pool {settings.pool}: no run could begin"
+        )
     hooks = hooks_of(config)
     secrets = harvest_environ(os.environ)
     settings = replace(settings, credentials=credentials(hooks, os.environ))

@@ -21,7 +21,7 @@ from pytest_testlab.distribution.watchdog import Watchdog
 from pytest_testlab.model import CollectedSection
 from pytest_testlab.options import Settings
 from pytest_testlab.planning.units import longest_first
-from pytest_testlab.pool.pool import Slot
+from pytest_testlab.pool.pool import Slot, SlotState
 from pytest_testlab.recording import events
 from pytest_testlab.session.assemble import hidden_values, wire
 from pytest_testlab.session.controller import READY_WITHIN_S, Controller
@@ -197,7 +197,25 @@ class Distributed(Controller):
         self.scheduler.plan(longest_first(units))
 
     def _on_slot(self, slot: Slot) -> None:
+        if slot.fenced:
+            self._stop_fenced(slot)
         self.scheduler.slot_changed(slot)
+        if slot.state is SlotState.LOST and self.scheduler.has_pending and (why := self.run.too_few()):
+            self._abort(why)
+
+    def _stop_fenced(self, slot: Slot) -> None:
+        """Its server is another's by now, so what its worker runs must not count: it is killed, and tried elsewhere."""
+        for node, index in list(self._slots.items()):
+            if index == slot.index:
+                self._watchdog.condemn(node, slot.say, at_once=True)
+
+    def _abort(self, why: str) -> None:
+        """There are fewer targets than the run is worth: what runs keeps its bundle, and nothing more is given out."""
+        if self._stop_by is None and not self.run.aborted:
+            self.run.aborted = why
+            self._stop_by = time.monotonic() + STOP_WITHIN_S
+            self.scheduler.interrupt()
+            private.stop(self.config, why)
 
     def _on_usable(self, node: Any, epoch: int, versions: dict[str, str], seconds: float) -> None:
         if (slot := self._slots.get(node)) is not None:
@@ -246,7 +264,7 @@ class Distributed(Controller):
     def recorded(self, node: Any, test: str) -> bool | None:
         """A worker that was killed after its last word was on disk has had its say; pytest hears of it here."""
         event = self.run.recorded(node.gateway.id, test, self.scheduler.attempts_of(test) + 1)
-        if event is None:
+        if event is None or self.run.pool.slots[node.workerinput["testlab"]["slot"]].fenced:
             return None
         report = report_of(event, test)
         report.node = node  # type: ignore[attr-defined]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -56,6 +56,7 @@ class Local(Controller):
         )
         self.lab.learn(given_secrets(session.items, self.lab.secrets))
         self.lab.before_unit = self._before_unit
+        self.lab.lost = self._lost
         self.lab.follow = Follow(tests=follow, tell=self.progress.followed)
         self.board.ask = self.lab.doing
         self.lab.interrupts = self.interrupts
@@ -115,10 +116,16 @@ class Local(Controller):
             self._take_target(install=not self._installs(list(self.run.tests.values())))
             self.fresh, self.was_alone = True, False
 
+    def _lost(self) -> str:
+        slot = self.run.pool.slots[0]
+        return slot.say if slot.fenced else ""
+
     def _before_unit(self, unit: Unit) -> None:
         if self.image in self.lab.blocked_by:
             return
         slot = self.run.pool.slots[0]
+        if slot.state is SlotState.LOST:
+            self._abort(slot.say)
         apart = self.run.provider.blank_between_units or unit.alone or self.was_alone
         if not self.fresh and (apart or self.lab.spoiled):
             self.run.pool.blank(slot)
@@ -136,5 +143,8 @@ class Local(Controller):
         except InfraError as error:
             if slot.state is not SlotState.LOST:
                 self.run.pool.lose(slot, str(error))
-            self.run.aborted = f"no proven blank target: {error}"
-            raise pytest.exit.Exception(self.run.aborted, returncode=EXIT_NOT_BLANK) from None
+            self._abort(str(error))
+
+    def _abort(self, why: str) -> NoReturn:
+        self.run.aborted = f"no proven blank target: {why}"
+        raise pytest.exit.Exception(self.run.aborted, returncode=EXIT_NOT_BLANK) from None

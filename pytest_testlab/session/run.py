@@ -19,15 +19,17 @@ from typing import Any
 import pluggy
 
 from pytest_testlab.diagnosis.redact import Redactor
-from pytest_testlab.errors import UsageError
-from pytest_testlab.model import Provenance
+from pytest_testlab.errors import InfraError, UsageError
+from pytest_testlab.model import Provenance, ServerRequest
 from pytest_testlab.moments import Moments
 from pytest_testlab.options import Settings
 from pytest_testlab.planning.forecast import Forecast
 from pytest_testlab.planning.images import apportion, at_home, loads, projected_on_images_s
 from pytest_testlab.planning.units import Estimates, Unit, Wish, make_units
 from pytest_testlab.plugins import made
+from pytest_testlab.pool.leases import Leases
 from pytest_testlab.pool.pool import Pool, Slot, SlotState
+from pytest_testlab.pool.upkeep import Upkeep
 from pytest_testlab.recording import events
 from pytest_testlab.recording.journal import JournalFull
 from pytest_testlab.recording.recorder import Recorder
@@ -107,6 +109,14 @@ class Run:
             now=self.moments.now,
             mask=self.mask,
             trigger=self.provenance.trigger,
+            intends=self._intends,
+            leases=Leases(
+                self.store.url,
+                run=self.id,
+                trigger=self.provenance.trigger,
+                fenced=lambda lease, why: self.pool.fence(lease, why),
+            ),
+            upkeep=Upkeep(self.provider, self.id, dead=[left.run for left in self.recovered], told=self._upkeep_told),
         )
         self.phases["start"] = self.elapsed
 
@@ -242,6 +252,15 @@ class Run:
         }
         return Estimates(by_test=found, by_kind=self.estimates.by_kind)
 
+    def too_few(self) -> str:
+        """Why the run is given up: fewer targets than its minimum can still be had, with the reasons; "" while not."""
+        wanted = min(self.settings.min_pool, len(self.units))
+        left = self.pool.within_reach
+        if left >= wanted:
+            return ""
+        reasons = "; ".join(self.pool.reasons)
+        return f"{left} of {self.settings.pool} targets can be had, and --testlab-min-pool is {wanted}: {reasons}"
+
     def expected_s(self, test: str) -> float | None:
         """How long a test of the plan took in other runs, or others of its kind; None where there were none."""
         planned = self.tests.get(test)
@@ -342,6 +361,23 @@ class Run:
             sync=slot.state in (SlotState.PROVISIONING, SlotState.LOST),
         )
         self.slot_changed(slot)
+
+    def _intends(self, request: ServerRequest, at: dt.datetime) -> None:
+        """On disk before anything is made, so that whoever comes after a kill knows what there may be."""
+        self.note(
+            events.intent(
+                slot=request.slot,
+                provider=self.provider.name,
+                name=request.name,
+                at=at,
+                expires_at=request.expires_at,
+            )
+        )
+        if self.unrecorded:
+            raise InfraError(f"nothing is made that can't be taken down before: {self.unrecorded}")
+
+    def _upkeep_told(self, say: str) -> None:
+        self.note(events.provisioning(slot=None, at=self.moments.now(), say=self.mask(say)))
 
     def _provider_said(self, slot: Slot, at: dt.datetime, say: str) -> None:
         self.note(events.provisioning(slot=slot.index, at=at, say=say))

@@ -26,7 +26,9 @@ from pytest_testlab.store.served import noted, served_at, served_on
 from testlab_server.app import MOST_BODY_BYTES, SPENT_LINKS, create_app, login_links
 from testlab_server.auth import LoginLinks, server_secret
 from testlab_server.config import ServerConfig, checked_url, is_loopback
+from testlab_server.reaping import reaping
 from testlab_server.scheduler.beside import playing
+from testlab_server.scheduler.telling import say
 
 THREADS = 8
 MAX_REQUEST_HEADER_BYTES = 16_384
@@ -55,7 +57,12 @@ def serve_until_interrupted(flags: Mapping[str, Any], *, db: str | None, config:
     with listen(host, port, home_path(settings)) as listening, open_store(settings) as store:
         served = ServerConfig(home=store.home, host=host, port=listening.getsockname()[1], url=public)
         app = create_app(store.engine, served)
-        with suppress(KeyboardInterrupt), _nights(lab, store, settings), noted(store.home, served.port, served.origin):
+        with (
+            suppress(KeyboardInterrupt),
+            reaping(settings, say) as app.extensions["testlab-reaping"],
+            _nights(lab, store, settings),
+            noted(store.home, served.port, served.origin),
+        ):
             announce(app, served)
             _offer_links(app)
             run(app, listening)

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
+import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
+from cloud import Cloud, CloudProvider
 
+from pytest_testlab import labels
 from pytest_testlab.errors import InfraError, NotBlankError
 from pytest_testlab.model import Server, ServerRequest
+from pytest_testlab.pool import reaper
 from pytest_testlab.pool.pool import Pool, Slot, SlotState
+from pytest_testlab.pool.upkeep import Upkeep
 from pytest_testlab.testing import MemoryProvider
 
 
@@ -29,7 +36,7 @@ class Flaky(MemoryProvider):
         raise NotBlankError(f"{server.name} still has files of ours")
 
 
-def pool_of(provider: MemoryProvider, size: int = 2) -> tuple[Pool, list[tuple[int, SlotState]]]:
+def pool_of(provider: MemoryProvider, size: int = 2, **how: Any) -> tuple[Pool, list[tuple[int, SlotState]]]:
     moves: list[tuple[int, SlotState]] = []
     lock = threading.Lock()
 
@@ -38,7 +45,7 @@ def pool_of(provider: MemoryProvider, size: int = 2) -> tuple[Pool, list[tuple[i
         with lock:
             moves.append((slot.index, slot.state))
 
-    return Pool(provider, run="r", size=size, image="", changed=changed), moves
+    return Pool(provider, run="r", size=size, image="", changed=changed, **how), moves
 
 
 def test_slots_become_ready_and_go() -> None:
@@ -167,3 +174,121 @@ def test_a_provider_that_never_answers_costs_its_slot() -> None:
         pool.wait_ready(pool.slots[0], 5)
     release.set()
     pool.close()
+
+
+# --- what outlives a run ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Cloud:
+    monkeypatch.setattr(reaper, "PAUSE_S", 0.02)
+    return Cloud()
+
+
+def until(is_so: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_nothing_is_made_before_that_is_taken_down(cloud: Cloud) -> None:
+    """The intent names what will be made and when it expires; where it can't be kept, nothing is made."""
+    provider = CloudProvider(cloud)
+    intents: list[ServerRequest] = []
+
+    def intends(request: ServerRequest, at: dt.datetime) -> None:
+        assert cloud.names == set()
+        if intents:
+            raise InfraError("the disk is full")
+        intents.append(request)
+
+    pool, _ = pool_of(provider, 1, intends=intends, upkeep=Upkeep(provider, "r"))
+    pool.start(1)
+    pool.wait_ready(pool.slots[0], 5)
+    [request] = intents
+    assert request.name == "testlab-r-0"
+    assert request.expires_at is not None
+    assert labels.expires_at(request.labels) == request.expires_at.replace(microsecond=0)
+    assert pool.close() == []
+    other, _ = pool_of(provider, 1, intends=intends)
+    other.start(1)
+    with pytest.raises(InfraError, match="the disk is full"):
+        other.wait_ready(other.slots[0], 5)
+    assert cloud.names == set()
+
+
+def test_closing_removes_whatever_carries_the_runs_label(cloud: Cloud) -> None:
+    """Keys too, and a server that the cloud made though its answer was lost; other runs' things stay."""
+    provider = CloudProvider(cloud)
+    pool, _ = pool_of(provider, 1, upkeep=Upkeep(provider, "r"))
+    pool.start(1)
+    pool.wait_ready(pool.slots[0], 5)
+    cloud.put("whose-answer-was-lost", expired_s=-3600)
+    cloud.put("theirs", expired_s=-3600, **{labels.RUN: "other"})
+    assert pool.close() == []
+    assert cloud.names == {"theirs"}
+
+
+def test_what_cannot_be_removed_is_named_at_the_end(cloud: Cloud) -> None:
+    """Within the time for it."""
+    provider = CloudProvider(cloud)
+    pool, _ = pool_of(provider, 1, upkeep=Upkeep(provider, "r"))
+    pool.start(1)
+    name = pool.wait_ready(pool.slots[0], 5).name
+    cloud.stubborn = {name}
+    assert pool.close(0.3) == [f"the reaper: cloud: ssh-key {name} can't be removed: it is locked"]
+
+
+def test_a_start_removes_what_dead_runs_left(cloud: Cloud) -> None:
+    """That of runs known to be dead at once, other runs' once it has expired; and it says so."""
+    cloud.put("of-a-dead-run", expired_s=-3600, **{labels.RUN: "dead"})
+    cloud.put("expired", expired_s=3600, **{labels.RUN: "another"})
+    cloud.put("of-a-live-run", expired_s=-3600, **{labels.RUN: "live"})
+    said: list[str] = []
+    provider = CloudProvider(cloud)
+    pool, _ = pool_of(provider, 1, upkeep=Upkeep(provider, "r", dead=["dead"], told=said.append))
+    pool.start(1)
+    server = pool.wait_ready(pool.slots[0], 5)
+    until(lambda: len(said) == 2)
+    assert said == [
+        "removed the server of-a-dead-run: a killed run had left it",
+        "removed the server expired: it had expired",
+    ]
+    assert cloud.names == {"of-a-live-run", server.name}
+    pool.close()
+
+
+def test_a_run_that_lives_keeps_its_servers_from_expiring(cloud: Cloud) -> None:
+    """Whatever carries its label."""
+    provider = CloudProvider(cloud)
+    pool, _ = pool_of(provider, 1, upkeep=Upkeep(provider, "r", lifetime_s=3.0))
+    pool.start(1)
+    name = pool.wait_ready(pool.slots[0], 5).name
+
+    def expiry(kind: str) -> dt.datetime:
+        at = labels.expires_at(cloud.there[kind, name].labels)
+        assert at is not None
+        return at
+
+    first = expiry("server")
+    until(lambda: min(expiry("server"), expiry("ssh-key")) > first + dt.timedelta(seconds=3))
+    assert pool.close() == []
+
+
+def test_an_outage_stops_no_run_and_lets_nothing_lapse_in_silence(cloud: Cloud) -> None:
+    """It is said when the first renewal fails, when the expiry has passed, and when it is put off again."""
+    said: list[str] = []
+    provider = CloudProvider(cloud)
+    pool, _ = pool_of(provider, 1, upkeep=Upkeep(provider, "r", lifetime_s=2.0, told=said.append))
+    pool.start(1)
+    pool.wait_ready(pool.slots[0], 5)
+    cloud.away = "503"
+    until(lambda: len(said) == 2)
+    assert "can't be put off: cloud: it can't be listed: 503" in said[0]
+    assert said[1].startswith("servers of this run have expired at ")
+    assert pool.slots[0].state is SlotState.READY
+    cloud.away = ""
+    until(lambda: len(said) == 3)
+    assert said[2] == "the expiry of this run's servers is put off again"
+    assert pool.close() == said[:2]

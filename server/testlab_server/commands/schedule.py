@@ -104,6 +104,7 @@ def _night_json(night: NightView) -> dict[str, Any]:
 
 def _play(args: argparse.Namespace, lab: LabFile) -> int:
     try:
+        from testlab_server.reaping import reaping
         from testlab_server.scheduler.beside import tell_what_goes_on
         from testlab_server.scheduler.service import Scheduler
     except ImportError as error:
@@ -118,6 +119,7 @@ def _play(args: argparse.Namespace, lab: LabFile) -> int:
         say(f"as {lab.file} says; Ctrl-C ends the scheduler, and no night that runs")
         announce(lab)
         scheduler = Scheduler(lab, store, settings, say=say)
-        scheduler.run(stop)
+        with reaping(settings, say):
+            scheduler.run(stop)
         tell_what_goes_on(scheduler)
     return 0

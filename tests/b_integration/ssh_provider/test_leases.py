@@ -16,11 +16,14 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from testlab_ssh.lease import Taken
 
-from pytest_testlab.errors import InfraError, NotBlankError
+from pytest_testlab.errors import InfraError, NotBlankError, Taken
 from pytest_testlab.options import Settings
+from pytest_testlab.pool.leases import Leases
+from pytest_testlab.pool.pool import Pool
 from pytest_testlab.store.embedded import StoreHandle
+from pytest_testlab.store.reads import leases as reads
+from pytest_testlab.store.writes import leases as writes
 
 IN_USE = r"server web-1 is in use by run first, cli:alice, until 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC"
 HOLDER = """
@@ -145,9 +148,9 @@ def test_a_run_that_lives_keeps_its_server(fleet: Any, ask: Any, start: Any, oth
 
 
 def test_what_a_dead_run_left_is_found_and_given_back(fleet: Any, start: Any) -> None:
-    """By another process, by the lease on the server: blanked, and free again at once."""
-    process = start(fleet.settings())
-    provider = fleet.provider()
+    """By another process, by the note on the server: blanked, and free again, once the note is past."""
+    process = start(fleet.settings(lease="3s"))
+    provider = fleet.provider(lease="3s")
     [server] = provider.owned()
     assert server.facts["run"] == "first"
     with pytest.raises(Taken, match=IN_USE):
@@ -200,12 +203,73 @@ def test_a_lease_cut_short_is_none(fleet: Any, ask: Any) -> None:
     assert fleet.provider().create(ask("r")).name == "web-1"
 
 
-def test_without_the_store_no_server_is_touched(fleet: Any, ask: Any) -> None:
+@pytest.fixture
+def pool(store: StoreHandle, fleet: Any) -> Iterator[Callable[..., Pool]]:
+    """Pools of one target, each of a run of its own, which share the store."""
+    pools: list[Pool] = []
+
+    def start(run: str, db: str = store.url) -> Pool:
+        leases = Leases(db, run=run, trigger="cli:alice", fenced=lambda *lost: made.fence(*lost), ttl_s=6.0)
+        made = Pool(
+            fleet.provider(),
+            run=run,
+            size=1,
+            image="",
+            changed=lambda slot, at: None,
+            trigger="cli:alice",
+            leases=leases,
+        )
+        pools.append(made)
+        made.start(1)
+        return made
+
+    yield start
+    for made in pools:
+        made.close()
+
+
+def test_without_the_store_no_server_is_touched(fleet: Any, pool: Callable[..., Pool]) -> None:
     """Fixed inventories are refused while the store is away."""
-    provider = fleet.provider(db="postgresql://nobody@127.0.0.1:1/none")
+    made = pool("r", "postgresql://nobody@127.0.0.1:1/none")
     with pytest.raises(InfraError, match="leases need the store, and servers of an inventory need leases"):
-        provider.create(ask("r"))
+        made.wait_ready(made.slots[0], 60)
     assert not fleet.lease().exists()
+
+
+def test_the_store_keeps_runs_apart_whatever_becomes_of_the_disk(
+    fleet: Any, pool: Callable[..., Pool], store: StoreHandle
+) -> None:
+    """A rollback takes the note away, and the second run is refused all the same; given back, the server is its own."""
+    first = pool("first")
+    first.wait_ready(first.slots[0], 60)
+    fleet.lease().unlink()
+    second = pool("second")
+    with pytest.raises(InfraError, match=IN_USE):
+        second.wait_ready(second.slots[0], 60)
+    assert first.close() == []
+    third = pool("third")
+    assert third.wait_ready(third.slots[0], 60).name == "web-1"
+    with store.engine.connect() as connection:
+        [lease] = reads.held(connection)
+    assert (lease.provider, lease.run, lease.epoch) == ("ssh", "third", 3)
+    assert lease.key.startswith("ssh/")
+
+
+def test_a_run_that_was_fenced_stops(fleet: Any, pool: Callable[..., Pool], store: StoreHandle) -> None:
+    """It loses its slot, and neither wipes what is another's nor takes away its lease."""
+    first = pool("first")
+    first.wait_ready(first.slots[0], 60)
+    with store.engine.begin() as connection:
+        assert writes.take_away(connection, reads.held(connection)[0].key)
+    deadline = time.monotonic() + 60
+    while not first.slots[0].fenced:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert first.slots[0].say.startswith("the lease of web-1 was lost: it was ended, under epoch 2")
+    (fleet.root() / "theirs").touch()
+    first.close()
+    assert (fleet.root() / "theirs").exists()
+    shutil.rmtree(fleet.root())
 
 
 def _until(lease: Path) -> int:
