@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import pytest
 
-from pytest_testlab.model import CommandResult, Server, ServerRequest
-from pytest_testlab.protocols import Provider, Target
+from pytest_testlab.model import CommandResult, Resource, Server, ServerRequest
+from pytest_testlab.protocols import Provider, Reapable, Target
 
 T = TypeVar("T")
 
@@ -70,6 +70,23 @@ class Bounded:
     def connect(self, server: Server) -> Target:
         """Bounded."""
         return within(self._patience_s, "connect()", self.inner.connect, server)
+
+    def resources(self) -> list[Resource]:
+        """Bounded, and read to its end; for a provider that is `Reapable`, as the next two are."""
+        return within(self._patience_s, "resources()", lambda: list(self._reapable.resources()))
+
+    def remove(self, resource: Resource) -> None:
+        """Bounded."""
+        within(self._patience_s, "remove()", self._reapable.remove, resource)
+
+    def write_labels(self, resource: Resource, labels: Mapping[str, str]) -> None:
+        """Bounded."""
+        within(self._patience_s, "write_labels()", self._reapable.write_labels, resource, labels)
+
+    @property
+    def _reapable(self) -> Reapable:
+        assert isinstance(self.inner, Reapable)
+        return self.inner
 
     def close(self) -> None:
         """What the lab calls at the end of a run, where a provider has it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import pickle
 import re
 import secrets
@@ -12,12 +13,13 @@ from typing import ClassVar
 
 import pytest
 
-from pytest_testlab.errors import InfraError
-from pytest_testlab.model import Server, ServerRequest
+from pytest_testlab import labels
+from pytest_testlab.errors import InfraError, Taken
+from pytest_testlab.model import Claim, Resource, Server, ServerRequest
 from pytest_testlab.options import Settings
 from pytest_testlab.plugins import offers, plugin_manager
-from pytest_testlab.protocols import Provider, Target
-from pytest_testlab.testing.kit import Bounded, line, running, say
+from pytest_testlab.protocols import Provider, Reapable, Target
+from pytest_testlab.testing.kit import Bounded, line, running, say, until
 from pytest_testlab.testing.targets import LAB_SECRET, TargetPromises, nap
 
 Make = Callable[..., Server]
@@ -47,10 +49,14 @@ class ProviderConformance(TargetPromises):
     """False: its targets run no commands of a shell; then any script that they don't know must raise `InfraError`."""
     seen_by_others: ClassVar[bool] = True
     """False: no other process can find its servers; then a killed run leaves nothing to be found either."""
+    has_claims: ClassVar[bool] = False
+    """True: its servers were there before, so that it must claim each before it touches it."""
     image: ClassVar[str | None] = None
     """What to make servers from."""
     patience_s: ClassVar[float] = 600.0
     """After so many seconds a call counts as one that never returns."""
+    settles_s: ClassVar[float] = 120.0
+    """For so many seconds what was removed may still be listed."""
 
     @classmethod
     def make_provider(cls, settings: Settings) -> Provider:
@@ -284,6 +290,128 @@ class ProviderConformance(TargetPromises):
         with pytest.raises(InfraError):
             provider.connect(server)
 
+    # --- for the reaper: where the provider is `Reapable` -------------------------------------------------------------
+
+    @pytest.fixture
+    def reapable(self, provider: Bounded) -> Bounded:
+        """The provider, where what it makes can outlive its run."""
+        if not isinstance(provider.inner, Reapable):
+            pytest.skip("the provider isn't Reapable: what it makes ends with the process that asked for it")
+        return provider
+
+    def test_resources_list_what_create_made(self, reapable: Bounded, make: Make) -> None:
+        """With all the labels of the request, which tell anybody whose it is; and nothing that isn't the lab's."""
+        request = _request(self.image)
+        make(request)
+        found = reapable.resources()
+        own = [resource for resource in found if resource.labels.get(labels.RUN) == request.run]
+        assert any(resource.kind == "server" for resource in own), found
+        assert all(dict(resource.labels).items() >= dict(request.labels).items() for resource in own), own
+        assert all(labels.is_ours(resource.labels) for resource in found), found
+        assert {resource.provider for resource in own} == {reapable.name}
+
+    def test_resources_lose_a_server_that_is_destroyed(self, reapable: Bounded, make: Make) -> None:
+        """Whichever way it went."""
+        request = _request(self.image)
+        server = make(request)
+        assert _of_run(reapable, request)
+        reapable.destroy(server)
+        until(lambda: not _of_run(reapable, request, "server"), "a destroyed server is gone", self.settles_s)
+
+    def test_remove_removes_for_good(self, reapable: Bounded, make: Make) -> None:
+        """Whatever a run made, told by its label; the server is gone with it, and a neighbour's stays."""
+        request, other = _request(self.image), _request(self.image)
+        server, neighbour = make(request), make(other)
+        _remove_all(reapable, request)
+        until(lambda: not _of_run(reapable, request), "what was removed is listed no more", self.settles_s)
+        assert server.name not in _names(reapable)
+        assert neighbour.name in _names(reapable)
+        assert _of_run(reapable, other)
+
+    def test_remove_may_be_repeated(self, reapable: Bounded, make: Make) -> None:
+        """Gone already is done: two reapers may come at once."""
+        request = _request(self.image)
+        make(request)
+        found = _remove_all(reapable, request)
+        assert found
+        until(lambda: not _of_run(reapable, request), "what was removed is listed no more", self.settles_s)
+        for resource in found:
+            reapable.remove(resource)
+
+    def test_write_labels_keeps_the_others(self, reapable: Bounded, make: Make) -> None:
+        """So an expiry is put off, and nothing else changes."""
+        request = _request(self.image)
+        make(request)
+        later = labels.moment(dt.datetime.now(dt.UTC) + dt.timedelta(hours=2))
+        for resource in _of_run(reapable, request):
+            reapable.write_labels(resource, {labels.EXPIRES: later})
+        written = [dict(resource.labels) for resource in _of_run(reapable, request)]
+        assert written
+        assert all(own.items() >= {**request.labels, labels.EXPIRES: later}.items() for own in written), written
+
+    def test_write_labels_of_what_is_gone_raises(self, reapable: Bounded, make: Make) -> None:
+        """Whoever puts off an expiry must know that there is nothing left to put off."""
+        request = _request(self.image)
+        make(request)
+        [server, *_] = _of_run(reapable, request, "server")
+        _remove_all(reapable, request)
+        until(lambda: not _of_run(reapable, request), "what was removed is listed no more", self.settles_s)
+        with pytest.raises(InfraError):
+            reapable.write_labels(server, {labels.EXPIRES: "1"})
+
+    # --- claims: where servers were there before ----------------------------------------------------------------------
+
+    @pytest.fixture
+    def claiming(self, provider: Bounded) -> Bounded:
+        """The provider, where its servers were there before."""
+        if not self.has_claims:
+            pytest.skip("has_claims is False: nobody else can come for what it makes")
+        return provider
+
+    def test_create_claims_a_server_before_it_is_used(self, claiming: Bounded, make: Make) -> None:
+        """By what is the machine's own, once for each server that it hands over."""
+        claimed: list[str] = []
+
+        def claim(name: str) -> Claim:
+            claimed.append(name)
+            return Claim()
+
+        make(replace(_request(self.image), claim=claim))
+        assert claimed
+        assert all(_NAME.fullmatch(name) for name in claimed), claimed
+
+    def test_create_hands_over_nothing_that_is_taken(self, claiming: Bounded) -> None:
+        """It raises `InfraError` when somebody else has every server, and touches none."""
+        before = _names(claiming)
+
+        def claim(name: str) -> Claim:
+            raise Taken(name, "another run")
+
+        with pytest.raises(InfraError, match="another run"):
+            claiming.create(replace(_request(self.image), claim=claim))
+        assert _names(claiming) == before
+
+    def test_destroy_releases_the_claim(self, claiming: Bounded) -> None:
+        """So that the next run needn't wait until the lease ends by itself."""
+
+        class Counted(Claim):
+            released = 0
+
+            def release(self) -> None:
+                self.released += 1
+
+        claims: list[Counted] = []
+
+        def claim(name: str) -> Claim:
+            claims.append(Counted())
+            return claims[-1]
+
+        server = claiming.create(replace(_request(self.image), claim=claim))
+        held = [one for one in claims if not one.released]
+        claiming.destroy(server)
+        assert held
+        assert all(one.released for one in claims)
+
     # --- the rest -----------------------------------------------------------------------------------------------------
 
     def test_console_is_text_or_nothing(self, provider: Bounded, server: Server, make: Make) -> None:
@@ -311,8 +439,26 @@ class ProviderConformance(TargetPromises):
 def _request(image: str | None) -> ServerRequest:
     """A request of a run that nobody else is."""
     run = f"conformance-{secrets.token_hex(4)}"
-    labels = {"managed-by": "testlab", "run": run, "slot": "0"}
-    return ServerRequest(run=run, slot=0, image=image, labels=labels)
+    expires_at = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
+    own = labels.labels_of(run=run, slot=0, expires_at=expires_at)
+    return ServerRequest(run=run, slot=0, image=image, labels=own, expires_at=expires_at)
+
+
+def _of_run(provider: Bounded, request: ServerRequest, kind: str | None = None) -> list[Resource]:
+    """What is listed of a request's run."""
+    return [
+        resource
+        for resource in provider.resources()
+        if resource.labels.get(labels.RUN) == request.run and kind in (None, resource.kind)
+    ]
+
+
+def _remove_all(provider: Bounded, request: ServerRequest) -> list[Resource]:
+    """Remove what is listed of a request's run, servers first; returns it."""
+    found = sorted(_of_run(provider, request), key=lambda resource: resource.kind != "server")
+    for resource in found:
+        provider.remove(resource)
+    return found
 
 
 def _names(provider: Bounded) -> set[str]:

@@ -15,6 +15,8 @@ from pytest_testlab.testing.targets import LAB_SECRET
 
 
 class TestSshProvider(ProviderConformance):
+    has_claims = True
+
     @classmethod
     def make_provider(cls, settings: Settings) -> SshProvider:
         return SshProvider(settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Callable
 from contextlib import closing
 
@@ -42,3 +43,21 @@ def test_the_transcript_of_a_run_without_targets(new_lab: Callable[[], Lab]) -> 
         assert "no capacity" in text
         assert "<script>alert" not in text
         assert "\x1b" not in text
+
+
+def test_a_run_that_was_given_up_is_loud(new_lab: Callable[[], Lab]) -> None:
+    """Exit code 6 and the reasons stand in a banner on its page and on the morning page."""
+    lab = new_lab()
+    folder = RunFolder.create(lab.store.home, "r1")
+    why = "1 of 4 targets can be had, and --testlab-min-pool is 2: no capacity"
+    with closing(Journal(folder.path, "controller")) as journal:
+        journal.append(events.run_started(provenance("r1")))
+        journal.append(events.collected([planned(TEST)], selection="all"))
+        journal.append(events.run_finished(state="aborted", exit_code=6, finished_at=AT, say=why))
+    folder.close()
+    recover(lab.store.engine, lab.store.home)
+    client = logged_in(lab)
+    for address in ("/runs/r1", "/"):
+        page = client.get(address, headers=HOST).get_data(as_text=True)
+        [banner] = re.findall(r'<p class="banner banner-bad" role="alert">.*?</p>', page)
+        assert "There were no proven blank targets</b>, exit code 6: " + why in banner

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
@@ -12,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cloud import Cloud, CloudProvider
 from testlab_local.provider import LocalProvider
 
 from pytest_testlab.errors import InfraError, UsageError
-from pytest_testlab.model import CommandResult, Server, ServerRequest
+from pytest_testlab.model import CommandResult, Resource, Server, ServerRequest
 from pytest_testlab.options import Settings
 from pytest_testlab.protocols import Target
 from pytest_testlab.testing import MemoryProvider, MemoryTarget, ProviderConformance
@@ -126,6 +128,56 @@ class AnythingGoes(MemoryProvider):
 class AnyScript(MemoryTarget):
     def run(self, script: str, **how: Any) -> CommandResult:
         return CommandResult(exit_code=0, stdout=b"here\n", stderr=b"", seconds=0.0)
+
+
+# --- for the reaper, and claims --------------------------------------------------------------------------------------
+
+
+class ListsNothing(CloudProvider):
+    def resources(self) -> Iterable[Resource]:
+        return ()
+
+
+class ListsForEver(CloudProvider):
+    def destroy(self, server: Server) -> None:
+        self._alive.pop(server.name, None)
+
+
+class RemovesNothing(CloudProvider):
+    def remove(self, resource: Resource) -> None:
+        """Says that it is done."""
+
+
+class RemovesOnce(CloudProvider):
+    def remove(self, resource: Resource) -> None:
+        if (resource.kind, resource.id) not in self.cloud.there:
+            raise InfraError("404 not found")
+        super().remove(resource)
+
+
+class ReplacesLabels(CloudProvider):
+    def write_labels(self, resource: Resource, labels: Mapping[str, str]) -> None:
+        kept = {"run": resource.labels["run"]}
+        self.cloud.there[resource.kind, resource.id] = replace(resource, labels={**kept, **labels})
+
+
+class WritesToGhosts(CloudProvider):
+    def write_labels(self, resource: Resource, labels: Mapping[str, str]) -> None:
+        if (resource.kind, resource.id) in self.cloud.there:
+            super().write_labels(resource, labels)
+
+
+class IgnoresTheClaim(MemoryProvider):
+    def create(self, request: ServerRequest) -> Server:
+        with contextlib.suppress(InfraError):
+            request.claim("machine")
+        return super().create(request)
+
+
+class KeepsTheClaim(MemoryProvider):
+    def create(self, request: ServerRequest) -> Server:
+        request.claim("machine")
+        return super().create(request)
 
 
 class OnlyCounts(LocalProvider):
@@ -293,6 +345,15 @@ BAD_PROVIDERS: dict[str, Callable[[Settings], Any]] = {
     "test_destroy_of_an_unknown_server_is_done": lambda _: DestroysOnce(),
     "test_destroy_leaves_other_servers_alone": lambda _: DestroysAll(),
     "test_destroy_closes_the_server": lambda _: MemoryProvider(),
+    "test_resources_list_what_create_made": lambda _: ListsNothing(Cloud()),
+    "test_resources_lose_a_server_that_is_destroyed": lambda _: ListsForEver(Cloud()),
+    "test_remove_removes_for_good": lambda _: RemovesNothing(Cloud()),
+    "test_remove_may_be_repeated": lambda _: RemovesOnce(Cloud()),
+    "test_write_labels_keeps_the_others": lambda _: ReplacesLabels(Cloud()),
+    "test_write_labels_of_what_is_gone_raises": lambda _: WritesToGhosts(Cloud()),
+    "test_create_claims_a_server_before_it_is_used": lambda _: MemoryProvider(),
+    "test_create_hands_over_nothing_that_is_taken": lambda _: IgnoresTheClaim(),
+    "test_destroy_releases_the_claim": lambda _: KeepsTheClaim(),
     "test_console_is_text_or_nothing": lambda _: ConsoleOfBytes(),
     "test_a_line_without_a_shell_says_so": lambda _: AnythingGoes(),
     "test_close_may_be_called_twice": lambda _: ClosesOnce(),
@@ -328,6 +389,8 @@ def suite(promise: str, shared: Target) -> type[ProviderConformance]:
 
     class TestBroken(ProviderConformance):
         has_shell = shell
+        has_claims = True
+        settles_s = 0.3
 
         @classmethod
         def make_provider(cls, settings: Settings) -> Any:
