@@ -10,7 +10,7 @@ import pluggy
 from pytest_testlab.diagnosis.redact import Redactor
 from pytest_testlab.errors import TestlabError, UsageError
 from pytest_testlab.options import Settings
-from pytest_testlab.plugins import credentials, offers, pick, plugin_manager
+from pytest_testlab.plugins import called, credentials, made, offers, plugin_manager
 from pytest_testlab.pool.reaper import GRACE_S, WITHIN_S, Reaped, masked, reap, sweep
 from pytest_testlab.protocols import Provider
 
@@ -30,7 +30,7 @@ def reap_all(
     """
     manager = plugin_manager()
     settings = replace(settings, credentials=credentials(manager, environ))
-    providers, skipped = _made(settings, offers(manager.hook.testlab_providers()), only)
+    providers, skipped = _asked(manager, settings, only)
     try:
         reaped = reap(providers, grace_s=grace_s, dry_run=dry_run, within_s=within_s)
     finally:
@@ -46,7 +46,7 @@ def sweep_runs(provider: str, runs: Iterable[str], settings: Settings, environ: 
     manager = plugin_manager()
     settings = replace(settings, credentials=credentials(manager, environ))
     try:
-        providers, _ = _made(settings, offers(manager.hook.testlab_providers()), [provider])
+        providers, _ = _asked(manager, settings, [provider])
     except UsageError as error:
         return Reaped(errors=(str(error),))
     try:
@@ -60,17 +60,16 @@ def _mask(manager: pluggy.PluginManager, settings: Settings) -> Callable[[str], 
     return Redactor(frozenset(settings.credentials.values()), shapes).redact_text
 
 
-def _made(
-    settings: Settings, offered: Mapping[str, object], only: Iterable[str] | None
+def _asked(
+    manager: pluggy.PluginManager, settings: Settings, only: Iterable[str] | None
 ) -> tuple[dict[str, Provider], dict[str, str]]:
+    """(the providers that can be asked, why the others can't)."""
     providers: dict[str, Provider] = {}
     skipped: dict[str, str] = {}
-    for name in sorted(offered) if only is None else dict.fromkeys(only):
-        make = pick("provider", name, offered)
-        assert callable(make)
+    for name in sorted(offers(called(manager, "testlab_providers"))) if only is None else dict.fromkeys(only):
         try:
-            providers[name] = make(settings)
-        except (TestlabError, ImportError, OSError) as error:
+            providers[name] = made(manager, "provider", name, settings)
+        except (TestlabError, OSError) as error:
             if only is not None:
                 raise UsageError(f"the provider {name} can't be asked: {error}") from error
             skipped[name] = " ".join(str(error).split())
