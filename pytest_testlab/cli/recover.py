@@ -53,8 +53,8 @@ def _sweep(settings: Settings, found: list[Recovered]) -> list[Reaped]:
     """Remove what the runs left: their folders were locked, so nobody works on them any more."""
     from pytest_testlab.pool.reaping import sweep_runs
 
-    of: dict[str, list[str]] = {}
+    of: dict[str, set[str]] = {}
     for run in found:
         if run.left:
-            of.setdefault(run.provider, []).append(run.run)
+            of.setdefault(run.provider, set()).add(run.of_run)
     return [sweep_runs(provider, runs, settings, os.environ) for provider, runs in sorted(of.items())]

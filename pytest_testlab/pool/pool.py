@@ -158,6 +158,8 @@ class Pool:
 
     def change_image(self, slot: Slot, image: str) -> None:
         """Begin to replace a slot's server by one of another image, under a new epoch: `ready`, or `lost`."""
+        if slot.state is SlotState.LOST:
+            return
         slot.next_image = image
         self._move(slot, SlotState.BLANKING)
         self._submit(slot, "provision", lambda slot: self._change_image(slot, image))

@@ -62,12 +62,13 @@ def target_event(
     return {**event, "proof": dict(proof or {})}
 
 
-def intent(*, slot: int, provider: str, name: str, at: dt.datetime, expires_at: dt.datetime | None) -> Event:
+def intent(*, run: str, slot: int, provider: str, name: str, at: dt.datetime, expires_at: dt.datetime | None) -> Event:
     """A provider is about to be asked for a server: from here on there may be one, under this name or the run's label.
 
-    `expires_at`: from when on a reaper may remove it; None where nothing of it outlives the run.
+    `run` is what that label says: of a session with several images the first of its runs. `expires_at`: from when on a
+    reaper may remove it; None where nothing of it outlives the run.
     """
-    event = {"kind": "intent", "slot": slot, "provider": provider, "name": name, "at": _moment(at)}
+    event = {"kind": "intent", "run": run, "slot": slot, "provider": provider, "name": name, "at": _moment(at)}
     return {**event, "expires_at": _moment(expires_at) if expires_at else None}
 
 

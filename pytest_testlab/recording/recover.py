@@ -37,6 +37,8 @@ class Recovered:
     """Who made its servers."""
     left: tuple[str, ...] = ()
     """What it had begun to make and not given back, by the names that were intended."""
+    of_run: str = ""
+    """What the label `run` says there: of a session with several images it made everything under one name."""
 
     def lines(self) -> list[str]:
         """What there is to say of it, for people."""
@@ -124,6 +126,7 @@ class _Look:
     foreign: bool = False
     """Another version of the program wrote some of it."""
     provider: str = ""
+    of_run: str = ""
     left: dict[int, str] = field(default_factory=dict)
     """Slot → the name of what it may still have."""
     problems: tuple[str, ...] = ()
@@ -133,12 +136,12 @@ class _Look:
     @property
     def made(self) -> dict[str, Any]:
         """What there may still be of it, and whose."""
-        return {"provider": self.provider, "left": tuple(self.left.values())}
+        return {"provider": self.provider, "of_run": self.of_run, "left": tuple(self.left.values())}
 
     def take(self, event: Event) -> None:
         self.kinds.add(event["kind"])
         if event["kind"] == "intent":
-            self.provider, self.left[event["slot"]] = event["provider"], event["name"]
+            self.provider, self.of_run, self.left[event["slot"]] = event["provider"], event["run"], event["name"]
         elif event["kind"] == "target" and event["state"] == "gone":
             self.left.pop(event["slot"], None)
         for moment in (event.get("at"), event.get("started_at"), event.get("finished_at")):

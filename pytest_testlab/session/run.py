@@ -116,7 +116,12 @@ class Run:
                 trigger=self.provenance.trigger,
                 fenced=lambda lease, why: self.pool.fence(lease, why),
             ),
-            upkeep=Upkeep(self.provider, self.id, dead=[left.run for left in self.recovered], told=self._upkeep_told),
+            upkeep=Upkeep(
+                self.provider,
+                self.id,
+                dead={left.of_run or left.run for left in self.recovered},
+                told=self._upkeep_told,
+            ),
         )
         self.phases["start"] = self.elapsed
 
@@ -366,6 +371,7 @@ class Run:
         """On disk before anything is made, so that whoever comes after a kill knows what there may be."""
         self.note(
             events.intent(
+                run=request.run,
                 slot=request.slot,
                 provider=self.provider.name,
                 name=request.name,
