@@ -231,6 +231,8 @@ class Settings:
     secrets_dir: str | None = None
     credentials: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
     """What lets providers in, by its name in the environment; only where runs are steered (`testlab_credentials`)."""
+    steers: bool = True
+    """False in workers: they only connect to servers, and have no credentials; a provider mustn't ask for any there."""
 
     @property
     def images(self) -> tuple[str, ...]:

@@ -36,7 +36,7 @@ LIFE = dt.timedelta(hours=12)
 class HetznerProvider:
     """Servers of one project of Hetzner Cloud. Only what carries the lab's labels is ever touched.
 
-    A process that only connects to servers needs no token; the first call to the API does, and raises `UsageError`.
+    A worker, which only connects to servers, needs no token.
     """
 
     name = "hetzner"
@@ -44,8 +44,10 @@ class HetznerProvider:
     blank_between_units = True
 
     def __init__(self, settings: Settings, times: Times | None = None) -> None:
-        """Read the settings; raises `UsageError` for what can't be used of them."""
+        """Read the settings; raises `UsageError` for what can't be used of them, and for want of a token."""
         self._wishes = wishes(settings)
+        if settings.steers:
+            token(settings)
         self._times = times or Times()
         self._cloud = Cloud(self._wishes.endpoint, lambda: token(settings), self._times)
         self._servers = Servers(self._cloud)

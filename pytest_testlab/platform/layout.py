@@ -75,17 +75,26 @@ class Layout:
     @property
     def bind(self) -> str:
         """What nginx listens on: loopback only, where the lab comes by loopback; else every address."""
-        host = self.server.ssh.host if self.server.ssh is not None else "127.0.0.1"
-        try:
-            loopback = ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            loopback = host == "localhost"
-        return "127.0.0.1:" + str(self.front_port) if loopback else str(self.front_port)
+        return str(self.front_port) if self._loopback is None else f"{self._loopback}:{self.front_port}"
 
     @property
     def front_address(self) -> str:
         """The front door as the target itself reaches it."""
-        return f"127.0.0.1:{self.front_port}"
+        return f"{self._loopback or '127.0.0.1'}:{self.front_port}"
+
+    @property
+    def _loopback(self) -> str | None:
+        """The loopback address by which the lab comes, since a machine has many; None where it comes by another one."""
+        host = self.server.ssh.host if self.server.ssh is not None else "127.0.0.1"
+        if host == "localhost":
+            return "127.0.0.1"
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return None
+        if not address.is_loopback:
+            return None
+        return host if address.version == 4 else "127.0.0.1"
 
 
 def ask_root(target: Target) -> str:

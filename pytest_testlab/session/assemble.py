@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -57,7 +58,9 @@ def wire(
 def lab_from_wire(config: pytest.Config, settings: Settings) -> Lab:
     """The lab of a worker."""
     told: dict[str, Any] = config.workerinput["testlab"]  # type: ignore[attr-defined]
-    return make_lab(hooks_of(config), settings, **{key: told[key] for key in told if key != "run"})
+    return make_lab(
+        hooks_of(config), replace(settings, steers=False), **{key: told[key] for key in told if key != "run"}
+    )
 
 
 def secret_source(settings: Settings, secrets: Mapping[str, str]) -> SecretSource:

@@ -84,8 +84,8 @@ def test_folders_of_an_ini_file_are_relative_to_it() -> None:
 
 def test_every_field_has_an_option() -> None:
     """No setting is without its flag or key, and none is without its field."""
-    given_by_plugins = {"credentials"}
-    assert {option.name for option in OPTIONS} == set(Settings.__dataclass_fields__) - given_by_plugins
+    no_settings = {"credentials", "steers"}
+    assert {option.name for option in OPTIONS} == set(Settings.__dataclass_fields__) - no_settings
 
 
 def test_the_database_url_is_not_shown() -> None:

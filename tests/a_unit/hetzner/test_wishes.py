@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from testlab_hetzner import TOKEN, wishes
+from testlab_hetzner.provider import HetznerProvider
 
 from pytest_testlab.errors import UsageError
 from pytest_testlab.options import Settings
@@ -22,16 +23,14 @@ def test_a_token_is_looked_for_in_two_places(tmp_path: Path) -> None:
 
 
 def test_without_a_token_it_says_what_to_do(tmp_path: Path) -> None:
-    """In one line, and only when it is needed: a worker has none."""
-    from testlab_hetzner.provider import HetznerProvider
-
-    provider = HetznerProvider(Settings(secrets_dir=str(tmp_path)))
+    """In one line, before anything begins; a worker needs none."""
     with pytest.raises(UsageError) as raised:
-        list(provider.owned())
+        HetznerProvider(Settings(secrets_dir=str(tmp_path)))
     assert str(raised.value) == (
         "the provider hetzner needs a token: make one with read and write, in a project of the lab's own, "
         "and set HCLOUD_TOKEN, or put it into the file hcloud-token in the folder testlab_secrets_dir"
     )
+    HetznerProvider(Settings(steers=False)).close()
 
 
 @pytest.mark.parametrize("value", [f"{NEEDLE}\nX", f" {NEEDLE}", "short"])
