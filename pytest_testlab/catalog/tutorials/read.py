@@ -23,7 +23,6 @@ from pytest_testlab.catalog.tutorials.model import (
     ShellBlock,
     Teardown,
     Tutorial,
-    pattern,
 )
 from pytest_testlab.catalog.values import Convert, KeyPath, Refused, shown
 from pytest_testlab.errors import CatalogError, Problem
@@ -308,8 +307,8 @@ def inner_path(value: Any) -> str:
 
 def _bad_regex(text: str) -> str:
     try:
-        pattern(text)
-    except ValueError as error:
+        re.compile(text, re.MULTILINE)
+    except (re.error, RecursionError, OverflowError) as error:
         return str(error)
     return ""
 

@@ -19,6 +19,7 @@ from standin.rules import ApiError, invalid, not_found, whole
 log = logging.getLogger("standin")
 Json = dict[str, Any]
 FIRST_ID = 4_000_001
+GOING_WITHIN_S = 60.0
 
 
 @dataclass(kw_only=True)
@@ -67,6 +68,9 @@ class Cloud:
     def __init__(self, hosts: Hosts, clock: Clock, plan: Plan, agenda: Agenda) -> None:
         self.hosts, self.clock, self.plan, self.agenda = hosts, clock, plan, agenda
         self.lock = threading.RLock()
+        self._gone = threading.Condition(self.lock)
+        self.going: set[int] = set()
+        """Servers that are gone, and whose hosts aren't yet."""
         self._ids = itertools.count(FIRST_ID)
         self.servers: dict[int, Server] = {}
         self.actions: dict[int, Json] = {}
@@ -197,9 +201,12 @@ class Cloud:
 
     def drop_primary_ip(self, number: int) -> None:
         """Give an address back."""
-        gone = self.primary_ips.pop(number)
-        if gone["type"] == "ipv4":
-            self.hosts.free_address(gone["ip"])
+        self.free(self.primary_ips.pop(number))
+
+    def free(self, primary_ip: Json) -> None:
+        """Others may have the address of one that is gone."""
+        if primary_ip["type"] == "ipv4":
+            self.hosts.free_address(primary_ip["ip"])
 
     def new_private_ip(self, network: Json) -> str:
         """The next free address of a network; raises `ApiError`."""
@@ -217,9 +224,16 @@ class Cloud:
                 return str(address)
         raise ApiError(403, "resource_limit_exceeded", "no free address in the network")
 
-    def left(self) -> dict[str, list[str]]:
-        """What of the project costs money, or would be in the way."""
+    def went(self, server: int) -> None:
+        """The host of a server that is gone is gone, too."""
         with self.lock:
+            self.going.discard(server)
+            self._gone.notify_all()
+
+    def left(self) -> dict[str, list[str]]:
+        """What of the project costs money, or would be in the way; hosts that are about to go are waited for."""
+        with self.lock:
+            self._gone.wait_for(lambda: not self.going, GOING_WITHIN_S)
             return {
                 "servers": [server.name for server in self.servers.values()],
                 "primary_ips": [ip["name"] for ip in self.primary_ips.values()],

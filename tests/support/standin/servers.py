@@ -124,14 +124,21 @@ class Servers:
         return 200, {"action": cloud.due(task, cloud.clock.span(DELETE_S))}
 
     def _gone(self, server: Server) -> None:
-        cloud = self._cloud
-        cloud.hosts.remove(server.id)
+        """It leaves the lists when its time has come, however long its host takes to go."""
+        cloud, freed = self._cloud, []
         with cloud.lock:
-            cloud.servers.pop(server.id, None)
+            if cloud.servers.pop(server.id, None) is not None:
+                cloud.going.add(server.id)
             for ip in [ip for ip in cloud.primary_ips.values() if ip["assignee_id"] == server.id]:
                 ip["assignee_id"] = None
                 if ip["auto_delete"]:
-                    cloud.drop_primary_ip(ip["id"])
+                    freed.append(cloud.primary_ips.pop(ip["id"]))
+        try:
+            cloud.hosts.remove(server.id)
+            for ip in freed:
+                cloud.free(ip)
+        finally:
+            cloud.went(server.id)
 
     # --- actions
 
