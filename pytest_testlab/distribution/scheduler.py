@@ -56,6 +56,8 @@ class Worker:
     """Whether no unit was run on its server since that was blank."""
     bare: bool = False
     """Whether its server has no platform yet: the unit that installs it is to come."""
+    frozen: bool = False
+    """Whether its server was rebooted for a snapshot since it was last told of it."""
     running: deque[int] = field(default_factory=deque)
     units: list[Unit] = field(default_factory=list)
     """What it was given, until it says that it is idle."""
@@ -215,7 +217,11 @@ class PullScheduler:
     def usable(self, node: Any, epoch: int) -> None:
         """A worker's target can take tests."""
         worker = self._workers.get(node)
-        if worker is not None and worker.epoch == epoch:
+        if worker is None or worker.epoch != epoch:
+            return
+        if not worker.bare and self._pool.wants_snapshot(worker.slot):
+            self._freeze(worker)
+        else:
             worker.usable = True
             self._pump(worker)
 
@@ -234,6 +240,8 @@ class PullScheduler:
         self._done_estimate_s += sum(unit.estimate_s for unit in units)
         apart = self._pool.provider.blank_between_units or any(unit.alone for unit in units)
         worker.used = spoiled or apart
+        if worker.bare and not spoiled and self._pool.wants_snapshot(worker.slot):
+            self._freeze(worker)
         worker.bare = False
         self.schedule()
 
@@ -279,12 +287,20 @@ class PullScheduler:
 
     def _use(self, worker: Worker) -> None:
         server = worker.slot.server
-        if server is not None and worker.epoch != server.epoch and not worker.retired:
+        if server is not None and (worker.epoch != server.epoch or worker.frozen) and not worker.retired:
             worker.epoch = server.epoch
             worker.usable = False
             worker.fresh = True
             worker.bare = self._queue(worker).first is not None and self._may_install(worker)
-            private.command(worker.node, "testlab_use", server=server_to_wire(server), install=not worker.bare)
+            told = {"server": server_to_wire(server), "install": not worker.bare, "rebooted": worker.frozen}
+            worker.frozen = False
+            private.command(worker.node, "testlab_use", **told)
+
+    def _freeze(self, worker: Worker) -> None:
+        """Have a snapshot made of a server on which nothing but the platform is, before it is used."""
+        worker.usable = worker.used = False
+        worker.frozen = True
+        self._pool.freeze(worker.slot)
 
     def _queue(self, worker: Worker) -> Queue:
         """What is pending on the image of a worker's slot."""
@@ -395,6 +411,8 @@ class PullScheduler:
         hit = next(unit for unit in worker.units if worker.running[0] in unit.indices) if again else None
         if hit is not None:
             queue.barred[hit.key] = worker.slot.index
+            if hit.first:
+                self._pool.install_moves_on(worker.slot)
             self._count_try(worker, hit)
         left = set(worker.running)
         for unit in reversed(worker.units):

@@ -133,8 +133,10 @@ class WorkerLoop:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         self._commands.put(None if self._stopping else command)
 
-    def _use(self, server: dict[str, Any], install: bool) -> None:
+    def _use(self, server: dict[str, Any], install: bool, rebooted: bool = False) -> None:
         start = time.monotonic()
+        if rebooted:
+            self._lab.close()
         try:
             with self._heart.doing(f"getting {server['name']} ready", WITHIN_S):
                 versions = self._lab.use(server_from_wire(server), install=install)

@@ -15,6 +15,7 @@ from pytest_testlab.errors import InfraError, TestlabError
 from pytest_testlab.labels import labels_of
 from pytest_testlab.model import Claim, Server, ServerRequest
 from pytest_testlab.pool.costs import Costs
+from pytest_testlab.pool.golden import KIND, Golden, Over
 from pytest_testlab.pool.leases import Lease, Leases
 from pytest_testlab.pool.upkeep import Upkeep
 from pytest_testlab.protocols import Provider
@@ -22,12 +23,16 @@ from pytest_testlab.seams import blame
 
 
 class SlotState(StrEnum):
-    """Where a slot stands; only a `ready` one holds a server that was proven blank, a `gone` one holds none."""
+    """Where a slot stands; only a `ready` one holds a server that was proven blank, a `gone` one holds none.
+
+    `freezing`: a snapshot of its server is being made, on which nothing but the platform is.
+    """
 
     PROVISIONING = "provisioning"
     READY = "ready"
     BUSY = "busy"
     BLANKING = "blanking"
+    FREEZING = "freezing"
     LOST = "lost"
     GONE = "gone"
 
@@ -49,6 +54,8 @@ class Slot:
     """When it came into its state, by the monotonic clock."""
     seconds: dict[tuple[str, str], float] = field(default_factory=dict)
     """Image and phase → seconds spent in it."""
+    install_s: float | None = None
+    """How long the platform's install took on its server as it is; None while it isn't there, or nobody said so."""
     before_wiping: Callable[[Server], None] | None = None
     """Called once, on the pool's thread, before the server is blanked or destroyed: what is on it is evidence."""
     lease: Lease | None = None
@@ -105,11 +112,12 @@ class Pool:
         intends: Intends = lambda request, at: None,
         leases: Leases | None = None,
         upkeep: Upkeep | None = None,
+        golden: Golden | None = None,
     ) -> None:
         """`mask` takes the secrets out of whatever a provider says, before anybody else sees it.
 
         `intends` is called before a provider is: what it takes down is on disk when it returns, or it raises. `leases`
-        and `upkeep` are closed with the pool.
+        and `upkeep` are closed with the pool. `golden`: the snapshots to start from, where there are any.
         """
         self.provider = provider
         self.slots = tuple(Slot(index, image=image) for index in range(size))
@@ -123,6 +131,7 @@ class Pool:
         self._intends = intends
         self._leases = leases
         self._upkeep = upkeep
+        self._golden = golden
         self._threads = ThreadPoolExecutor(max_workers=size, thread_name_prefix="testlab-pool")
         self._pending: set[Future[None]] = set()
         self._lock = threading.Lock()
@@ -164,6 +173,30 @@ class Pool:
         self._move(slot, SlotState.BLANKING)
         self._submit(slot, "provision", lambda slot: self._change_image(slot, image))
 
+    def wants_snapshot(self, slot: Slot) -> bool:
+        """Whether `freeze` is to be called now; True once for a slot that nothing was run on since its install."""
+        if self._golden is None or slot.server is None or self._closed:
+            return False
+        return self._golden.claim(slot.server, slot.image, slot.install_s)
+
+    def freeze(self, slot: Slot) -> None:
+        """Begin to make a golden snapshot of a slot's server; it is `ready` again, as it was or made blank, or `lost`.
+
+        It may have been rebooted: what led there before leads there no more.
+        """
+        self._move(slot, SlotState.FREEZING)
+        self._submit(slot, "freeze", self._freeze)
+
+    def install_moves_on(self, slot: Slot) -> None:
+        """Say that a slot's install failed for now: whoever waits for a snapshot of its server needn't any longer."""
+        if self._golden is not None:
+            self._golden.slot_lost(slot.index)
+
+    def give_up_snapshot(self, image: str, why: str) -> None:
+        """Say that there will be no golden snapshot of an image: whoever waits for it starts bare."""
+        if self._golden is not None:
+            self._golden.give_up(image, why)
+
     def busy(self, slot: Slot) -> None:
         """Say that a slot's server is no longer blank."""
         self._move(slot, SlotState.BUSY)
@@ -172,6 +205,7 @@ class Pool:
         """Give a slot up for good, with the reason."""
         slot.say = self._mask(say)
         self._move(slot, SlotState.LOST)
+        self.install_moves_on(slot)
         self.ask_console(slot)
 
     def ask_console(self, slot: Slot) -> None:
@@ -190,7 +224,7 @@ class Pool:
     def lose_stuck(self, within_s: float) -> None:
         """Give up slots whose provider has said nothing for so many seconds."""
         for slot in self.slots:
-            waiting = slot.state in (SlotState.PROVISIONING, SlotState.BLANKING)
+            waiting = slot.state in (SlotState.PROVISIONING, SlotState.BLANKING, SlotState.FREEZING)
             if waiting and time.monotonic() - slot.since > within_s:
                 self.lose(slot, f"{slot.name} was not ready within {within_s:g} s")
 
@@ -211,6 +245,8 @@ class Pool:
         """
         if self._closed:
             return []
+        if self._golden is not None:
+            self._golden.close()
         with self._lock:
             pending = set(self._pending)
         wait(pending, timeout=timeout_s)
@@ -265,6 +301,8 @@ class Pool:
             start = time.monotonic()
             try:
                 slot.server = work(slot)
+            except Over:
+                self._move(slot, SlotState.GONE)
             except TestlabError as error:
                 self.lose(slot, str(error))
             except Exception as error:  # noqa: BLE001 - a provider is a plugin: what it raises costs its slot, no more
@@ -295,10 +333,15 @@ class Pool:
         return replace(self._provision(slot), epoch=used.epoch + 1)
 
     def _provision(self, slot: Slot) -> Server:
+        snapshot = None
+        if self._golden is not None:
+            snapshot = self._golden.start_from(self._request(slot))
+            self._move(slot, SlotState.PROVISIONING)  # what it waited for that doesn't count
         asked_at = self._now()
         request = self._request(slot)
         self._intends(request, asked_at)
-        server = self.provider.create(request)
+        server = self._create(request, snapshot)
+        slot.install_s = None
         self._made += 1
         self.costs.begin(server.name, server.eur_per_hour, asked_at, image=slot.image)
         if self._leases is not None and (slot.lease is None or slot.lease.over):
@@ -330,6 +373,41 @@ class Pool:
             say=say,
         )
 
+    def _create(self, request: ServerRequest, snapshot: str | None) -> Server:
+        """From the snapshot; from the bare disk where that can't be, as when it was removed meanwhile."""
+        if self._golden is None or snapshot is None:
+            return self.provider.create(request)
+        try:
+            made = self.provider.create(replace(request, snapshot=snapshot))
+        except InfraError as error:
+            request.say(f"it can't start from the golden snapshot {snapshot}, and starts bare: {error}")
+            self._golden.missed(request.image or "", snapshot)
+            return self.provider.create(request)
+        return self._marked(replace(made, snapshot=snapshot), request.image or "")
+
+    def _marked(self, server: Server, image: str) -> Server:
+        """The server, with what it was made from in the proof of its blankness."""
+        if self._golden is None or server.snapshot is None:
+            return server
+        return replace(server, proof={**server.proof, "golden snapshot": self._golden.proof(image)})
+
+    def _freeze(self, slot: Slot) -> Server:
+        server = slot.server
+        assert server is not None
+        assert self._golden is not None
+        try:
+            made = self._golden.make(server, slot.image)
+        except Exception as error:  # noqa: BLE001 - a night isn't lost for want of a snapshot
+            why = self._mask(blame("its snapshot", error, self.provider))
+            self._golden.give_up(slot.image, why)
+            self._said(slot, self._now(), f"no golden snapshot: {why}")
+            return self._blank(slot)
+        self._said(slot, self._now(), f"golden snapshot {made.id} made of {server.name}")
+        self.costs.begin(f"{KIND} {made.id}", made.eur_per_hour, self._now(), by_the_hour=False, image=slot.image)
+        for stays in self._golden.prune(slot.image):
+            self._said(slot, self._now(), self._mask(stays))
+        return replace(server, proof={**server.proof, "frozen": f"as the golden snapshot {made.id}"})
+
     def _ask_console(self, slot: Slot, server: Server) -> None:
         """Before it is destroyed: what is left to read of a server that was lost."""
         try:
@@ -344,15 +422,22 @@ class Pool:
         used = slot.server
         assert used is not None
         self._look_before_wiping(slot, used)
+        slot.install_s = None
+        if self._golden is not None and used.snapshot is None and self._golden.snapshot(slot.image) is not None:
+            return self._replaced(slot, used, "by one that starts from the golden snapshot")
         try:
-            server = self.provider.blank(used)
+            blank = self._marked(self.provider.blank(used), slot.image)
             if slot.lease is not None:
                 slot.lease.step()
-            return server
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it, a new server is not
             why = self._mask(blame("its blanking", error, self.provider))
+        else:
+            return replace(blank, epoch=max(blank.epoch, used.epoch + 1))
         self._said(slot, self._now(), f"{used.name} can't be made blank, and is replaced: {why}")
         self._ask_console(slot, used)
+        return self._replaced(slot, used, why)
+
+    def _replaced(self, slot: Slot, used: Server, why: str) -> Server:
         self.provider.destroy(used)
         self.costs.end(used.name, self._now())
         self._release(slot)

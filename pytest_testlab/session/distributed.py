@@ -220,6 +220,8 @@ class Distributed(Controller):
     def _on_usable(self, node: Any, epoch: int, versions: dict[str, str], seconds: float) -> None:
         if (slot := self._slots.get(node)) is not None:
             self.run.pool.slots[slot].spent("install", seconds)
+            if versions:  # without any the platform's install is left to a test
+                self.run.pool.slots[slot].install_s = seconds
             self.board.usable(slot, epoch)
         self.scheduler.usable(node, epoch)
 
@@ -243,6 +245,10 @@ class Distributed(Controller):
             result = self.run.results.get(test)
             if result is not None and result["status"] == "failed":
                 self.scheduler.block_all(by=test, failure_class=result["failure_class"], image=image)
+                if len(self.run.books) > 1:  # else there is nothing left to do for those that wait
+                    self.run.pool.give_up_snapshot(image, "the platform could not be installed")
+            elif result is not None and result["slot"] == self._slots.get(node):
+                self.run.pool.slots[result["slot"]].install_s = (result["phases"] or {}).get("install")
         self.scheduler.idle(node, left=left, again=again, spoiled=bool(spoiled))
 
     def _broke_off(self, session: pytest.Session) -> bool:

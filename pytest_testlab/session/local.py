@@ -85,6 +85,9 @@ class Local(Controller):
             private.tear_down(item.session, private.sentinel(item.session))
             private.run_phases(item, nextitem)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        if isinstance(item, InstallItem) and item.result is not None and item.result["status"] in ("passed", "flaky"):
+            self.run.pool.slots[0].install_s = item.result["phases"].get("install")
+            self._freeze()
         return True
 
     def pytest_runtest_logfinish(self) -> None:
@@ -133,13 +136,27 @@ class Local(Controller):
         self.fresh, self.was_alone = False, unit.alone
         self.run.pool.busy(slot)
 
+    def _freeze(self) -> None:
+        """Have a golden snapshot made of the target, if one is wanted, while nothing but the platform is on it."""
+        slot = self.run.pool.slots[0]
+        if self.run.pool.wants_snapshot(slot):
+            self.run.pool.freeze(slot)
+            self.lab.close()
+            self._take_target(install=True)
+            self.fresh = True
+
     def _take_target(self, *, install: bool) -> None:
         slot = self.run.pool.slots[0]
         try:
             with self.interrupts.allowed():
                 server = self.run.pool.wait_ready(slot, READY_WITHIN_S)
+            start = time.monotonic()
             self.lab.use(server, install=install)
+            if install:
+                slot.install_s = time.monotonic() - start
+                slot.spent("install", slot.install_s)
             self.board.usable(0, server.epoch)
+            self._freeze()
         except InfraError as error:
             if slot.state is not SlotState.LOST:
                 self.run.pool.lose(slot, str(error))

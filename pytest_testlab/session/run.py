@@ -18,6 +18,7 @@ from typing import Any
 
 import pluggy
 
+from pytest_testlab.catalog.install import NODE_ID
 from pytest_testlab.diagnosis.redact import Redactor
 from pytest_testlab.errors import InfraError, UsageError
 from pytest_testlab.model import Provenance, ServerRequest
@@ -27,6 +28,7 @@ from pytest_testlab.planning.forecast import Forecast
 from pytest_testlab.planning.images import apportion, at_home, loads, projected_on_images_s
 from pytest_testlab.planning.units import Estimates, Unit, Wish, make_units
 from pytest_testlab.plugins import made
+from pytest_testlab.pool.golden import CanFreeze, Golden, Known
 from pytest_testlab.pool.leases import Leases
 from pytest_testlab.pool.pool import Pool, Slot, SlotState
 from pytest_testlab.pool.upkeep import Upkeep
@@ -122,6 +124,7 @@ class Run:
                 dead={left.of_run or left.run for left in self.recovered},
                 told=self._upkeep_told,
             ),
+            golden=self._golden(),
         )
         self.phases["start"] = self.elapsed
 
@@ -143,6 +146,24 @@ class Run:
         self.folder = self.books[0].folder
         for book in self.books:
             book.open()
+
+    def _golden(self) -> Golden | None:
+        """The golden snapshots, where they are wanted and both the provider and the platform can have them."""
+        if (
+            self.settings.golden == "no"
+            or not isinstance(self.provider, CanFreeze)
+            or not isinstance(self.platform, Known)
+        ):
+            return None
+        return Golden(
+            self.provider,
+            self.platform,
+            run=self.id,
+            always=self.settings.golden == "always",
+            trusts=self.settings.mode != "nightly",
+            install_s=lambda image: self._estimated.get(image, {}).get(NODE_ID),
+            now=self.moments.now,
+        )
 
     def book(self, image: str) -> Book:
         """That of an image; what belongs to none is kept in the first."""

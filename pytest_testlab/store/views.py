@@ -59,7 +59,7 @@ class TargetView:
     slot: int
     name: str
     state: str
-    """`provisioning`, `ready`, `busy`, `blanking`, `lost`, `gone`."""
+    """`provisioning`, `ready`, `busy`, `blanking`, `freezing`, `lost`, `gone`."""
     say: str
     at: dt.datetime
     test: str | None = None

@@ -33,6 +33,14 @@ class Cloud:
     removed: list[str] = field(default_factory=list)
     """Names, in order."""
     lists: int = 0
+    release: str = "1"
+    """Of the images."""
+    frozen: list[str] = field(default_factory=list)
+    """Servers of which a snapshot was made, in order."""
+    made: list[str | None] = field(default_factory=list)
+    """What each server was made from: a snapshot, or the bare disk."""
+    blanked: list[str | None] = field(default_factory=list)
+    """Likewise, where each blanking led."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def put(
@@ -109,3 +117,42 @@ class CloudProvider(MemoryProvider):
     def _ask(self) -> None:
         if self.cloud.away:
             raise InfraError(self.cloud.away)
+
+
+class FreezingCloud(CloudProvider):
+    """A cloud whose servers can be frozen, and others be started from that."""
+
+    name = "icy"
+    blank_between_units = True
+
+    def snapshot(self, server: Server, labels: Mapping[str, str]) -> str:
+        self._ask()
+        with self.cloud.lock:
+            name = f"snapshot-{len(self.cloud.frozen)}"
+            self.cloud.frozen.append(server.name)
+            self.cloud.there["snapshot", name] = Resource(
+                kind="snapshot",
+                id=name,
+                name=name,
+                provider=self.name,
+                labels=dict(labels),
+                created_at=dt.datetime.now(dt.UTC),
+                eur_per_hour=0.01,
+            )
+            return name
+
+    def bare(self, request: ServerRequest) -> Mapping[str, str]:
+        return {"image": request.image or "", "release": self.cloud.release}
+
+    def create(self, request: ServerRequest) -> Server:
+        if request.snapshot is not None and ("snapshot", request.snapshot) not in self.cloud.there:
+            raise InfraError(f"there is no snapshot {request.snapshot}")
+        made = replace(super().create(request), provider=self.name)
+        with self.cloud.lock:
+            self.cloud.made.append(request.snapshot)
+        return made
+
+    def blank(self, server: Server) -> Server:
+        with self.cloud.lock:
+            self.cloud.blanked.append(server.snapshot)
+        return super().blank(server)

@@ -18,6 +18,7 @@ Doing = Mapping[str, Any]
 STATES = {
     SlotState.PROVISIONING: "booting",
     SlotState.BLANKING: "blanking",
+    SlotState.FREEZING: "being frozen",
     SlotState.LOST: "lost",
 }
 
