@@ -11,6 +11,7 @@ import shlex
 from dataclasses import dataclass
 
 from pytest_testlab.errors import InfraError, Taken
+from pytest_testlab.moments import shown
 from pytest_testlab.protocols import Target
 
 STEP_S = 20.0
@@ -51,7 +52,7 @@ class Lease:
     """By the server's clock."""
 
     def __str__(self) -> str:
-        until = f", until {self.until:%Y-%m-%d %H:%M:%S} UTC" if self.until is not None else ""
+        until = f", until {shown(self.until, seconds=True)}" if self.until is not None else ""
         return f"run {self.run}, {self.trigger or 'started by somebody'}{until}"
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from pytest_testlab.cli.ini import ini_settings
+from pytest_testlab.moments import shown
 from pytest_testlab.options import Settings, resolve
 
 COLOURS = {"red": "31", "green": "32", "yellow": "33", "purple": "35", "dim": "2", "bold": "1"}
@@ -98,5 +99,5 @@ def _plain(value: Any) -> Any:
 
 
 def local(moment: dt.datetime | None) -> str:
-    """A moment in this machine's time zone, to the minute."""
-    return "-" if moment is None else f"{moment.astimezone():%Y-%m-%d %H:%M}"
+    """A moment in this machine's time zone, which is named; to the minute."""
+    return "-" if moment is None else shown(moment)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pytest_testlab import labels
 from pytest_testlab.errors import TestlabError
 from pytest_testlab.model import Resource
+from pytest_testlab.moments import shown
 from pytest_testlab.protocols import Provider, Reapable
 
 GRACE_S = 600.0
@@ -134,7 +135,7 @@ def _why_spared(resource: Resource, now: dt.datetime, grace_s: float) -> str:
         return f"nothing that can be read says when it expires: {resource.labels.get(labels.EXPIRES, 'no label')}"
     if now < until + dt.timedelta(seconds=grace_s):
         kept = resource.labels.get(labels.KEPT)
-        words = f"{'expires' if now < until else 'expired'} at {until:%Y-%m-%d %H:%M:%S} UTC"
+        words = f"{'expires' if now < until else 'expired'} at {shown(until, seconds=True)}"
         grace = "" if now < until else f", and has {grace_s / 60:g} min of grace"
         return (f"kept ({kept}): " if kept else "") + words + grace
     return ""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pytest_testlab.model import CollectedSection
+from pytest_testlab.moments import zone
 
 NAME = "provisioning"
 LONGEST = 1_000_000
@@ -20,6 +21,9 @@ def transcript(events: Iterable[Mapping[str, Any]]) -> CollectedSection:
     """A section of a line an event: when, which slot, what was tried or came of it, and why."""
     told = sorted((event for event in events if event["kind"] in TOLD), key=lambda event: event["at"])
     lines, last = [], {}
+    if told:
+        began = dt.datetime.fromisoformat(told[0]["at"]).astimezone()
+        lines.append(f"{began:%Y-%m-%d}, times in {zone(began)}")
     for event in told:
         if event["kind"] == "target":
             last[event["slot"]] = event["state"]
@@ -35,7 +39,7 @@ def transcript(events: Iterable[Mapping[str, Any]]) -> CollectedSection:
 
 
 def _lines(event: Mapping[str, Any]) -> list[str]:
-    at = dt.datetime.fromisoformat(event["at"]).strftime("%H:%M:%S.%f")[:-3]
+    at = dt.datetime.fromisoformat(event["at"]).astimezone().strftime("%H:%M:%S.%f")[:-3]
     say = str(event.get("say", "")).splitlines() or [""]
     proof = ", ".join(f"{key} {value}" for key, value in (event.get("proof") or {}).items())
     state = event.get("state", "")

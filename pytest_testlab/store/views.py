@@ -10,6 +10,8 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pytest_testlab.moments import shown
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunView:
@@ -265,4 +267,4 @@ class LeaseView:
     """Whether it expired by now: anybody may take the server."""
 
     def __str__(self) -> str:
-        return f"run {self.run}, {self.trigger or 'started by somebody'}, until {self.expires_at:%Y-%m-%d %H:%M:%S} UTC"
+        return f"run {self.run}, {self.trigger or 'started by somebody'}, until {shown(self.expires_at, seconds=True)}"

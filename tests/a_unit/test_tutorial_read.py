@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_testlab.catalog.tutorials import model
 from pytest_testlab.catalog.tutorials.model import AssertBlock, Expectation, FileBlock, ShellBlock, Teardown, Tutorial
 from pytest_testlab.catalog.tutorials.read import MOST_BLOCKS, read_tutorial
 from pytest_testlab.errors import CatalogError, Problem
@@ -293,6 +295,17 @@ def problems_of(data: bytes) -> tuple[Problem, ...]:
 def test_hostile_markdown_costs_little(text: str) -> None:
     """Deep nesting and endless repetition are read like anything else."""
     assert read(text) is None
+
+
+def test_a_pattern_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that backtracks without end is given up, and costs its page and not the night."""
+    monkeypatch.setattr(model, "PATTERN_WITHIN_S", 0.2)
+    backtracks = Expectation(line=1, text=r"^(a|aa)+$", is_regex=True)
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        backtracks.fits("a" * 80 + "b")
+    assert time.monotonic() - began < 10
+    assert backtracks.fits("a" * 80)
 
 
 @pytest.mark.parametrize(

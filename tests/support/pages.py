@@ -112,7 +112,7 @@ def serving(lab: Lab, *arguments: str) -> Iterator[Served]:
         yield Served(process, found[0], said)
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
         process.stdout.close()
 
 

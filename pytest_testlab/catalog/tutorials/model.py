@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_testlab.model import EnvValue, FailureClass, Priority, Requirement, Suite
 
+if TYPE_CHECKING:
+    import regex
+
 TITLE_CHARACTERS = 60
+PATTERN_WITHIN_S = 5.0
+"""For a regular expression to be found in a block's output, or not; one that backtracks could take for ever."""
+
+
+def pattern(text: str) -> regex.Pattern[str]:
+    """A regular expression of a page, `^` and `$` at each line; raises `ValueError` for what is none."""
+    import regex  # for those pages that have one
+
+    try:
+        return regex.compile(text, regex.MULTILINE)
+    except (regex.error, RecursionError, OverflowError) as error:
+        raise ValueError(str(error)) from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,10 +36,13 @@ class Expectation:
     is_regex: bool
 
     def fits(self, output: str) -> bool:
-        """Whether the output is as expected; blanks at the ends of lines don't count."""
+        """Whether the output is as expected; blanks at the ends of lines don't count.
+
+        Raises `TimeoutError` for a pattern that comes to no end within `PATTERN_WITHIN_S` seconds.
+        """
         output = _even(output)
         if self.is_regex:
-            return re.search(self.text, output, re.MULTILINE) is not None
+            return pattern(self.text).search(output, timeout=PATTERN_WITHIN_S, concurrent=True) is not None
         return _even(self.text) in output
 
     def __str__(self) -> str:

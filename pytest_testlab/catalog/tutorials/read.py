@@ -23,6 +23,7 @@ from pytest_testlab.catalog.tutorials.model import (
     ShellBlock,
     Teardown,
     Tutorial,
+    pattern,
 )
 from pytest_testlab.catalog.values import Convert, KeyPath, Refused, shown
 from pytest_testlab.errors import CatalogError, Problem
@@ -307,8 +308,8 @@ def inner_path(value: Any) -> str:
 
 def _bad_regex(text: str) -> str:
     try:
-        re.compile(text, re.MULTILINE)
-    except (re.error, RecursionError, OverflowError) as error:
+        pattern(text)
+    except ValueError as error:
         return str(error)
     return ""
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pytest_testlab.catalog.transcript import one_line
-from pytest_testlab.catalog.tutorials.model import AssertBlock, FileBlock, ShellBlock, Tutorial
+from pytest_testlab.catalog.tutorials.model import PATTERN_WITHIN_S, AssertBlock, FileBlock, ShellBlock, Tutorial
 from pytest_testlab.catalog.workshop import Workshop
 from pytest_testlab.errors import RequirementMissing, StepFailed
 from pytest_testlab.model import CommandResult
@@ -119,8 +119,12 @@ class Runner:
             code = f"exit code {result.exit_code}"
             raise self._failed(step, at or block.line, "exit code 0", code, lines, command)
         for expectation in block.expects:
-            if not expectation.fits(output):
+            try:
+                fits = expectation.fits(output)
                 got = "other output" if output.strip() else "no output"
+            except TimeoutError:
+                fits, got = False, f"no end of the search for it within {PATTERN_WITHIN_S:g} s: the pattern backtracks"
+            if not fits:
                 raise self._failed(step, expectation.line, str(expectation), got, lines)
 
     def _start(self, block: ShellBlock) -> str:

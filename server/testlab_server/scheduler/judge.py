@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pytest_testlab.labfile.format import Schedule
+from pytest_testlab.moments import shown
 from pytest_testlab.store.views import NightView
 
 PUNCTUAL_S = 60.0
@@ -44,7 +45,7 @@ def judge_due(due: Sequence[dt.datetime], now: dt.datetime, catch_up_s: float) -
     late_s = (now - last).total_seconds()
     if late_s <= max(catch_up_s, PUNCTUAL_S):
         verdict = Verdict(due_at=last, state="due", caught_up=late_s > PUNCTUAL_S)
-        why = f"no scheduler was at work then; the one of {_utc(last)} was begun in its place"
+        why = f"no scheduler was at work then; the one of {shown(last)} was begun in its place"
     else:
         why = f"no scheduler was at work within {_hours(catch_up_s)} of it"
         verdict = Verdict(due_at=last, state="missed", reason=why)
@@ -60,7 +61,7 @@ def judge_start(
     if newer:
         return "refused", "it waited until the next one was due"
     if running is not None:
-        words = f"the night {running.schedule} of {_utc(running.due_at)}, run {running.run}, still runs"
+        words = f"the night {running.schedule} of {shown(running.due_at)}, run {running.run}, still runs"
         return ("waiting" if schedule.overlap == "wait" else "refused"), words
     if night.state == "due" and (now - night.due_at).total_seconds() > max(schedule.catch_up_s, PUNCTUAL_S):
         return "missed", f"no scheduler was at work within {_hours(schedule.catch_up_s)} of it"
@@ -84,10 +85,6 @@ def judge_end(exit_code: int | None, run_state: str | None) -> tuple[Literal["fi
     if run_state == KEPT:
         return "finished", f"exit code {exit_code}; the next run, or testlab recover, takes its record into the store"
     return "finished", f"exit code {exit_code}: {SAYS[exit_code]}" if exit_code in SAYS else ""
-
-
-def _utc(at: dt.datetime) -> str:
-    return f"{at.astimezone(dt.UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _hours(seconds: float) -> str:

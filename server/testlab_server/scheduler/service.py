@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from pytest_testlab.errors import TestlabError
 from pytest_testlab.labfile.format import LabFile, is_there
 from pytest_testlab.model import new_run_id
+from pytest_testlab.moments import shown
 from pytest_testlab.options import Settings, parse_duration
 from pytest_testlab.store.embedded import StoreHandle
 from pytest_testlab.store.engine import one_line
@@ -286,4 +287,4 @@ class Scheduler:
             self._say(f"terminal logs removed: {', '.join(removed)}")
 
     def _tell(self, name: str, due_at: dt.datetime, what: str) -> None:
-        self._say(f"{name} of {due_at.astimezone(dt.UTC):%Y-%m-%d %H:%M} UTC: {what}")
+        self._say(f"{name} of {shown(due_at)}: {what}")

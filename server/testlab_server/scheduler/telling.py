@@ -9,6 +9,7 @@ from itertools import islice
 from pytest_testlab.cli._common import harmless
 from pytest_testlab.labfile.due import Due, due_times
 from pytest_testlab.labfile.format import LabFile, Schedule
+from pytest_testlab.moments import shown, zone
 from pytest_testlab.store.views import NightView
 
 
@@ -23,9 +24,8 @@ def _due(schedule: Schedule, most: int, now: dt.datetime) -> Iterator[Due]:
 
 
 def when(at: dt.datetime) -> str:
-    """A moment in its own zone, with its offset from UTC: `Sun 2027-03-28 03:00 +02:00`."""
-    offset = f"{at:%z}"
-    return f"{at:%a %Y-%m-%d %H:%M} {offset[:3]}:{offset[3:5]}"
+    """A moment by the clocks of its schedule, the zone named: `Sun 2027-03-28 03:00 CEST`."""
+    return f"{at:%a %Y-%m-%d %H:%M} {zone(at)}"
 
 
 def announce(lab: LabFile) -> None:
@@ -42,4 +42,4 @@ def farewell(night: NightView | None) -> None:
 
 def say(what: str) -> None:
     """A line of the scheduler's own log."""
-    print(f"{dt.datetime.now().astimezone():%Y-%m-%d %H:%M:%S} {harmless(what)}", flush=True)  # noqa: T201
+    print(f"{shown(dt.datetime.now(dt.UTC), seconds=True)}  {harmless(what)}", flush=True)  # noqa: T201

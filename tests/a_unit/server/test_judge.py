@@ -9,6 +9,7 @@ import pytest
 from testlab_server.scheduler.judge import MOST_MISSED, judge_due, judge_end, judge_start
 
 from pytest_testlab.labfile.format import Schedule
+from pytest_testlab.moments import shown
 from pytest_testlab.store.views import NightView
 
 AT = dt.datetime(2026, 11, 21, 2, 30, tzinfo=dt.UTC)
@@ -57,7 +58,7 @@ def test_of_several_only_the_last_is_caught_up() -> None:
     days = [AT - dt.timedelta(days=days) for days in (2, 1, 0)]
     verdicts = judge_due(days, AT + HOUR, 6 * 3600)
     assert [verdict.state for verdict in verdicts] == ["missed", "missed", "due"]
-    assert "the one of 2026-11-21 02:30 UTC was begun in its place" in verdicts[0].reason
+    assert f"the one of {shown(AT)} was begun in its place" in verdicts[0].reason
 
 
 def test_a_long_absence_is_bounded() -> None:
@@ -75,7 +76,7 @@ def test_nothing_in_the_way() -> None:
 def test_another_still_runs(overlap: str, what: str) -> None:
     """It refuses or waits as its schedule says, and names the other one."""
     found = judge_start(NIGHT, replace(SCHEDULE, overlap=overlap), running=RUNNING, newer=False, now=AT)
-    assert found == (what, "the night weekly of 2026-11-21 01:30 UTC, run 20261121-0130-aaaa, still runs")
+    assert found == (what, f"the night weekly of {shown(AT - HOUR)}, run 20261121-0130-aaaa, still runs")
 
 
 def test_one_waits_until_the_next_is_due() -> None:

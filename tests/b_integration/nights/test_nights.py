@@ -255,12 +255,12 @@ def test_pages_and_nights_from_one_process(lab: ScheduledLab) -> None:
 
 
 def test_what_is_told_of_the_next_ones(lab: ScheduledLab) -> None:
-    """Each with its offset from UTC, and a word on the days on which clocks are changed; the same as JSON."""
+    """Each with its zone, and a word on the days on which clocks are changed; the same as JSON."""
     lab.schedules(nightly="", cron="30 2 * 3 SUN")
     told = lab.tell("schedule", "--next", "12")
     lines = [line for line in told.stdout.splitlines() if "the clocks skip 02:30" in line]
     assert lines
-    assert all(" 03:00 +02:00  nightly" in line for line in lines)
+    assert all(" 03:00 CEST  nightly" in line for line in lines)
     nights = json.loads(lab.tell("schedule", "--next", "12", "--json").stdout)
     assert len(nights) == 12
     assert {tuple(night) for night in nights} == {("schedule", "at", "zone", "cron", "overlap", "note")}
