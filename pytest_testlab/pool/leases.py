@@ -117,12 +117,12 @@ class Leases:
         run: str,
         trigger: str = "",
         fenced: Callable[[Lease, str], object] = lambda lease, why: None,
-        ttl_s: float = TTL_S,
+        ttl_s: float | None = None,
     ) -> None:
         """`fenced` is called, on a thread of the leases', once for each lease that was lost, with the reason."""
         self.turn = threading.RLock()
         self.fenced = fenced
-        self._run, self._trigger, self._ttl_s = run, trigger, ttl_s
+        self._run, self._trigger, self._ttl_s = run, trigger, ttl_s or TTL_S
         self._holder = f"{run} {socket.gethostname()}:{os.getpid()}"
         self._engine = make_engine(store)
         self._held: list[Lease] = []
