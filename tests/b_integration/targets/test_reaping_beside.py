@@ -32,7 +32,9 @@ def test_a_server_reaps_again_and_again(settings: Settings, provider: LocalProvi
     try:
         soon(lambda: reaping.at is not None, 60.0)
         assert {server.name for server in provider.owned()} == {young}
-        older = made(provider, "older", -HOUR)
+        older = made(provider, "older", HOUR)
+        [resource] = [one for one in provider.resources() if one.name == older]
+        provider.write_labels(resource, {labels.EXPIRES: "1"})
         soon(lambda: {server.name for server in provider.owned()} == {young}, 60.0)
         soon(lambda: len(said) >= 2, 60.0)
     finally:
