@@ -53,11 +53,13 @@ def hear(node: Any) -> None:
     """Let a worker's own events through; only from `pytest_configure_node`, before xdist listens to the worker."""
     original = node.process_from_remote
     node.testlab_heard = time.monotonic()
+    node.testlab_beats = False
 
     def process(eventcall: Any) -> None:
         # On execnet's own thread, so that a controller that is busy doesn't take a worker for hung.
         node.testlab_heard = time.monotonic()
         if isinstance(eventcall, tuple) and eventcall[0] == EVENT:
+            node.testlab_beats = True
             node.putevent((EVENT, {"node": node, **eventcall[1]}))
         else:
             original(eventcall)
@@ -74,6 +76,11 @@ def command(node: Any, name: str, **kwargs: Any) -> None:
 def silent_s(node: Any) -> float:
     """Seconds since a worker was last heard of."""
     return time.monotonic() - float(node.testlab_heard)
+
+
+def beats(node: Any) -> bool:
+    """Whether a worker has begun to say that it lives: it does so from the end of its collection on."""
+    return bool(node.testlab_beats)
 
 
 def kill(node: Any, number: signal.Signals = signal.SIGKILL) -> None:

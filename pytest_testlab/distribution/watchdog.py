@@ -20,6 +20,8 @@ from pytest_testlab.distribution import private
 BEAT_S = 2.0
 SILENT_S = 30.0
 """Silence after which a worker counts as hung: far longer than any machine that still works is busy."""
+START_S = 300.0
+"""The same for a worker that has not yet begun to say that it lives: it is being started, or reads a large catalog."""
 GRACE_S = 120.0
 """Beyond a test's own timeout, for its bundle and for removing its app."""
 STALLED_S = 10.0
@@ -113,7 +115,7 @@ class Watchdog:
         self._looked_at = now
         for node in nodes:
             silent = min(private.silent_s(node), now - self._awake_since)
-            if node not in self._kill_at and silent > SILENT_S:
+            if node not in self._kill_at and silent > (SILENT_S if private.beats(node) else START_S):
                 self.condemn(node, f"the worker said nothing for {silent:.0f} s")
         for node, moment in self._kill_at.items():
             if time.monotonic() > moment:

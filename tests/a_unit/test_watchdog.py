@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_testlab.distribution.watchdog import SILENT_S, STALLED_S, Watchdog
+from pytest_testlab.distribution.watchdog import SILENT_S, STALLED_S, START_S, Watchdog
 
 
 class Node:
@@ -17,6 +17,7 @@ class Node:
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.testlab_heard = time.monotonic() - SILENT_S - 5
+        self.testlab_beats = True
         self.gateway = SimpleNamespace(_io=SimpleNamespace(popen=process))
         self.why: list[str] = []
 
@@ -36,6 +37,18 @@ def test_a_silent_worker_is_condemned(node: Node) -> None:
     dog.look([node])
     dog.look([node])
     assert node.why == ["the worker said nothing for 35 s"]
+
+
+def test_one_that_is_being_started_has_more_time(node: Node) -> None:
+    """A busy machine, or a large catalog: nothing is heard of a worker until it has collected."""
+    dog = Watchdog(lambda of, why: of.why.append(why))
+    node.testlab_beats = False
+    dog._awake_since -= 2 * START_S
+    dog.look([node])
+    assert node.why == []
+    node.testlab_heard -= START_S
+    dog.look([node])
+    assert node.why == ["the worker said nothing for 335 s"]
 
 
 def test_after_a_pause_nobody_is(node: Node) -> None:

@@ -151,7 +151,8 @@ class Strike:
             self.scene.enter(self.role, self.slot or 0)
         if case.act == "SIGSTOP" and self.role == CONTROLLER:
             with contextlib.suppress(ImportError):
-                importlib.import_module("pytest_testlab.distribution.watchdog").SILENT_S = SILENT_S  # type: ignore[attr-defined]
+                watchdog = importlib.import_module("pytest_testlab.distribution.watchdog")
+                watchdog.SILENT_S = watchdog.START_S = SILENT_S  # type: ignore[attr-defined]
         if case.beside is own:
             return
         for place in BESIDE.get(case.point, ()) if case.beside else PLACES.get(case.point, ()):
