@@ -485,6 +485,10 @@ class Bundle:
     """Spans that were masked."""
 
 
+ON_SERVER = "on-server"
+"""The mode of a run on a server that was kept, and not blank: it is in no rate, estimate, diff or history."""
+
+
 # --- runs ------------------------------------------------------------------------------------------------------------
 
 

@@ -139,6 +139,18 @@ OPTIONS: tuple[Option, ...] = (
         help="which servers outlive the run, for some hours: no (default), failed or always",
     ),
     Option(
+        name="keep_for",
+        metavar="4h",
+        parse=parse_duration,
+        default="4h",
+        help="for how long a server that outlives its run is kept",
+    ),
+    Option(
+        name="on",
+        metavar="SERVER",
+        help="run on this server, which an earlier run kept, as it is: neither made nor blanked, and in no history",
+    ),
+    Option(
         name="min_pool",
         metavar="N",
         parse=_pool,
@@ -214,6 +226,9 @@ class Settings:
     image: str = ""
     golden: str = "auto"
     keep: str = "no"
+    keep_for: float = 4 * 3600.0
+    """Seconds."""
+    on: str | None = None
     min_pool: int = 1
     server_type: str | None = None
     location: str | None = None

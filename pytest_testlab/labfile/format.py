@@ -23,7 +23,7 @@ FIRST = "nightly"
 """What the schedule is called that stands in [schedule] itself."""
 OVERLAPS = ("refuse", "wait")
 PLAYED = tuple(
-    option for option in OPTIONS if option.flag and not option.secret and option.name not in ("mode", "follow")
+    option for option in OPTIONS if option.flag and not option.secret and option.name not in ("mode", "follow", "on")
 )
 """The settings that a schedule can give its session; its mode is `nightly`, its store and home are the server's."""
 

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from pytest_testlab.errors import UsageError
-from pytest_testlab.model import Provenance, new_run_id
+from pytest_testlab.model import ON_SERVER, Provenance, new_run_id
 from pytest_testlab.options import Settings
 
 
@@ -88,7 +88,7 @@ def provenance(settings: Settings, *, root: Path, provider: str, platform: str) 
     sha = _git(root, "rev-parse", "HEAD")
     return Provenance(
         run=run or new_run_id(now),
-        mode=settings.mode,
+        mode=ON_SERVER if settings.on else settings.mode,
         trigger=trigger,
         actor=actor(),
         platform=platform,

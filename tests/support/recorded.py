@@ -18,10 +18,10 @@ from pytest_testlab.store.embedded import StoreHandle
 FIRST = dt.datetime(2026, 11, 1, 2, 0, tzinfo=dt.UTC)
 
 
-def provenance(run: str, night: int = 0, *, branch: str = "main") -> Provenance:
+def provenance(run: str, night: int = 0, *, branch: str = "main", mode: str = "nightly") -> Provenance:
     """A run on the given night."""
     return Provenance(
-        run=run, mode="nightly", trigger="scheduled-nightly", actor="lab", platform="procfile", provider="local",
+        run=run, mode=mode, trigger="scheduled-nightly", actor="lab", platform="procfile", provider="local",
         image="", branch=branch, sha="abc", dirty=False, runner_version="0.1", pool=2, budget_s=60.0,
         started_at=FIRST + dt.timedelta(days=night),
     )  # fmt: skip
@@ -69,13 +69,14 @@ class Recorded:
         state: str | None = "finished",
         selection: str = "all",
         branch: str = "main",
+        mode: str = "nightly",
         plan: Sequence[str] | None = None,
     ) -> str:
         """A run with these outcomes; None = planned only. With state None it goes on."""
         name = run or f"night{self.count}"
         folder = RunFolder.create(self.home, name)
         journal = Journal(folder.path, "controller")
-        started = provenance(name, self.count, branch=branch)
+        started = provenance(name, self.count, branch=branch, mode=mode)
         journal.append(events.run_started(started), sync=False)
         journal.append(events.collected([planned(test) for test in plan or outcomes], selection=selection), sync=False)
         for test, came in outcomes.items():

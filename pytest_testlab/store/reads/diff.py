@@ -1,7 +1,8 @@
 """What changed: each test against its own last outcome in the lane.
 
 An outcome is a pass, a failure or a flaky pass; an infrastructure error, a skip or a test that never ran is none, so
-that a test which failed, then was skipped, and fails again is still failing.
+that a test which failed, then was skipped, and fails again is still failing. A run on a kept server is held against
+nothing: all of it is new, or in a list of its own.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from pytest_testlab.model import ON_SERVER
 from pytest_testlab.store.codes import FAILED, class_name, status_name
 from pytest_testlab.store.reads.runs import LATEST, get_run, run_row
 from pytest_testlab.store.views import DiffItem, DiffView
 
+NO_LANE = 0
+"""Lanes are numbered from 1."""
 OWN_LISTS = {
     "flaky": "flaky",
     "error": "errors",
@@ -36,15 +40,17 @@ def diff(connection: sa.Connection, run: str | None = None) -> DiffView | None:
         return None
     lists: dict[str, list[DiffItem]] = defaultdict(list)
     still_passing = 0
-    for result in connection.execute(_DIFF, {"run": row.id, "lane": row.lane_id}):
+    alone = view.mode == ON_SERVER
+    for result in connection.execute(_DIFF, {"run": row.id, "lane": NO_LANE if alone else row.lane_id}):
         where = _list_of(result)
         if where is None:
             still_passing += 1
         else:
             lists[where].append(_item(result))
-    lists["missing"] = _missing(connection, row)
+    lists["missing"] = [] if alone else _missing(connection, row)
     found = {name: tuple(items) for name, items in lists.items()}
-    return DiffView(run=view, previous=_previous(connection, row), still_passing=still_passing, **found)
+    previous = None if alone else _previous(connection, row)
+    return DiffView(run=view, previous=previous, still_passing=still_passing, **found)
 
 
 def _list_of(result: sa.Row[Any]) -> str | None:
@@ -125,14 +131,14 @@ _DIFF = sa.text("""
 def _latest(connection: sa.Connection) -> str | None:
     """Of a session on several images the first that planned tests."""
     statement = sa.text("""
-        SELECT coalesce(first.name, run.name) AS run FROM run
+        SELECT coalesce(first.name, run.name) AS run FROM run JOIN lane ON lane.id = run.lane_id
         LEFT JOIN LATERAL (
             SELECT name FROM run AS own WHERE own.session = run.session AND planned > 0
             ORDER BY length(name), name LIMIT 1
         ) AS first ON true
-        WHERE planned > 0 ORDER BY id DESC LIMIT 1
+        WHERE run.planned > 0 AND lane.mode <> :alone ORDER BY run.id DESC LIMIT 1
     """)
-    found = connection.scalar(statement)
+    found = connection.scalar(statement, {"alone": ON_SERVER})
     return None if found is None else str(found)
 
 

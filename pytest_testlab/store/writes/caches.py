@@ -1,9 +1,14 @@
-"""`run_count` and `lane_test`: rebuilt for the tests of one run when it is closed; pages need no history scan then."""
+"""`run_count` and `lane_test`: rebuilt for the tests of one run when it is closed; pages need no history scan then.
+
+A run on a kept server (`model.ON_SERVER`) has counts and no more: what isn't in `lane_test` is in no history and no
+estimate.
+"""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 
+from pytest_testlab.model import ON_SERVER
 from pytest_testlab.store.codes import LETTERS
 
 STRIP = 60
@@ -14,7 +19,9 @@ def refresh(connection: sa.Connection, run_id: int, lane_id: int) -> None:
     """Rebuild the counts of a run, and what its lane knows of each of its tests; may be repeated."""
     connection.execute(sa.text("DELETE FROM run_count WHERE run_id = :run"), {"run": run_id})
     connection.execute(_COUNT, {"run": run_id})
-    connection.execute(_LANE_TESTS, {"run": run_id, "lane": lane_id, "strip": STRIP, "letters": LETTERS})
+    mode = connection.scalar(sa.text("SELECT mode FROM lane WHERE id = :lane"), {"lane": lane_id})
+    if mode != ON_SERVER:
+        connection.execute(_LANE_TESTS, {"run": run_id, "lane": lane_id, "strip": STRIP, "letters": LETTERS})
 
 
 _COUNT = sa.text("""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pytest_testlab.model import ON_SERVER
 from pytest_testlab.store.views import DiffItem, DiffView, RunView
 from testlab_server.present.nights import Nights
 from testlab_server.present.words import counted
@@ -76,14 +77,14 @@ def default_lane(runs: Sequence[RunView]) -> str | None:
     """
     nightly = next((run for run in runs if run.mode == "nightly" and run.planned), None)
     nightly = nightly or next((run for run in runs if run.mode == "nightly"), None)
-    chosen = nightly or (runs[0] if runs else None)
+    chosen = nightly or next((run for run in runs if run.mode != ON_SERVER), None)
     first = next((run for run in runs if chosen and run.run == chosen.session), chosen)
     return first.lane if first else None
 
 
 def lanes_of(runs: Sequence[RunView]) -> tuple[str, ...]:
-    """The lanes that had a run lately, the last used first."""
-    return tuple(dict.fromkeys(run.lane for run in runs))
+    """The lanes that had a run lately, the last used first; what ran on a kept server has no nights to compare."""
+    return tuple(dict.fromkeys(run.lane for run in runs if run.mode != ON_SERVER))
 
 
 def morning(
