@@ -18,7 +18,7 @@ EXPIRES = "expires"
 DISPOSABLE = "disposable"
 """`true` on what may be wiped and removed; whoever wants to save a server from the lab takes this label off."""
 KEPT = "kept"
-"""Why a server outlives its run: `failed`, `always`."""
+"""Why a server outlives its run: `failed`, `always`; `no` where that was taken back."""
 DIGEST = "digest"
 """Of what went into a golden snapshot; one without it was never finished, and nothing is started from it."""
 FAMILY = "family"
@@ -40,6 +40,11 @@ def is_ours(labels: Mapping[str, str]) -> bool:
 def is_disposable(labels: Mapping[str, str]) -> bool:
     """Whether it may be wiped and removed."""
     return is_ours(labels) and labels.get(DISPOSABLE) == "true"
+
+
+def is_kept(labels: Mapping[str, str]) -> bool:
+    """Whether it is to outlive its run."""
+    return labels.get(KEPT, "no") != "no"
 
 
 def expires_at(labels: Mapping[str, str]) -> dt.datetime | None:

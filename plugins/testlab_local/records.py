@@ -6,10 +6,13 @@ import contextlib
 import json
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from pytest_testlab.labels import expires_at
+from pytest_testlab.labels import is_kept as is_kept_by
 from testlab_local.processes import Process
 
 
@@ -80,6 +83,16 @@ def every(base: Path) -> Iterator[Record]:
 def labels_of(base: Path, record: Record) -> dict[str, str]:
     """A target's labels by now."""
     return {**record.labels, **_written(base, record)}
+
+
+def is_kept(base: Path, record: Record) -> bool:
+    """Whether a target that is there is to outlive its run, and has not expired yet."""
+    now = read(base, record.name)
+    if now is None or now.word != record.word:
+        return False
+    labels = labels_of(base, now)
+    until = expires_at(labels)
+    return is_kept_by(labels) and until is not None and until.timestamp() > time.time()
 
 
 def write_labels(base: Path, record: Record, labels: Mapping[str, str]) -> None:

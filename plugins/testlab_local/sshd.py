@@ -1,6 +1,7 @@
 """The SSH server of one local target, a process of its own below the target's guard.
 
-It serves as long as standard input stays open, keeps its own rights, and starts commands as the target's account.
+It serves as long as standard input stays open, keeps its own rights, and starts commands as the target's account. Where
+its target is labelled as kept, it goes on after that until the target expires.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ LINGER_S = 0.5
 """For output to end after its command has; a daemon may have kept the pipe."""
 
 PIECE = 64 * 1024
+SHELL = "exec /bin/sh -i"
+"""What somebody gets who asks for no command; without a terminal of its own."""
+LOOK_S = 1.0
+"""How often the server of a kept target looks whether it is to go on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,11 +90,7 @@ class Target:
 
     async def handle(self, session: asyncssh.SSHServerProcess[bytes]) -> None:
         """One command, from its start until its end or its client's."""
-        if session.command is None:
-            session.stderr.write(b"a local target takes commands, no interactive shell\n")
-            session.exit(1)
-            return
-        child = self._start(session.command)
+        child = self._start(session.command or SHELL)
         end = self._children.watch(child.pid)
         try:
             await session.redirect(stdout=child.stdout, stderr=child.stderr)
@@ -168,7 +169,14 @@ async def serve(orders: Orders, record: Record) -> None:
     loop.add_signal_handler(signal.SIGCHLD, children.reap)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, over.set)
-    loop.add_reader(0, lambda: None if os.read(0, 4096) else over.set())
+    alone = asyncio.Event()
+
+    def heard() -> None:
+        if not os.read(0, 4096):
+            loop.remove_reader(0)
+            alone.set()
+
+    loop.add_reader(0, heard)
     listener, block = ports.claim()
     target = Target(orders, record, children)
     await listen(
@@ -181,7 +189,9 @@ async def serve(orders: Orders, record: Record) -> None:
     records.write(Path(orders.base), record)
     sys.stdout.write(json.dumps(asdict(record)) + "\n")
     sys.stdout.flush()
+    outliving = asyncio.create_task(_outlive(alone, Path(orders.base), record, over))
     await over.wait()
+    outliving.cancel()
 
 
 async def listen(listener: socket.socket, host_key: asyncssh.SSHKey, **more: Any) -> asyncssh.SSHAcceptor:
@@ -204,6 +214,14 @@ async def listen(listener: socket.socket, host_key: asyncssh.SSHKey, **more: Any
         keepalive_count_max=3,
         **more,
     )
+
+
+async def _outlive(alone: asyncio.Event, base: Path, record: Record, over: asyncio.Event) -> None:
+    """Once nobody is left whose target this is: end at once, or when it expires, if it is labelled as kept."""
+    await alone.wait()
+    while records.is_kept(base, record):
+        await asyncio.sleep(LOOK_S)
+    over.set()
 
 
 def _announced(record: Record, port: int, block: range) -> Record:
