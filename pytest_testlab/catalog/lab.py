@@ -53,8 +53,12 @@ class Lab:
         secrets: SecretLookup,
         known_secrets: frozenset[str],
         moments: Moments,
+        keeps: bool = False,
     ) -> None:
-        """`journals` are by image: a segment of its own in that of each run."""
+        """`journals` are by image: a segment of its own in that of each run.
+
+        `keeps`: servers on which a test failed are kept, so that what failed is to be left standing there.
+        """
         self.slot = slot
         self.attempts: dict[str, int] = {}
         """Test → attempts that were made before, elsewhere."""
@@ -67,6 +71,9 @@ class Lab:
         """Why the target is not to be used again as it is; empty while it is sound."""
         self.lost: Callable[[], str] = lambda: ""
         """Why the target is another's by now; "" while it is ours. What came of a test counts only then."""
+        self._keeps = keeps
+        self.left_standing = ""
+        """The test that failed on the target, and whose app is left there to be looked at; empty while none is."""
         self._provider = provider
         self._platform = platform
         self._journals = journals
@@ -109,7 +116,7 @@ class Lab:
             say = blame(who, error, self._platform, self._provider)
             say = f"{who} failed: {say}" if isinstance(error, TestlabError) else say
             raise InfraError(self.mask(say)) from error
-        self.spoiled = ""
+        self.spoiled = self.left_standing = ""
         return versions
 
     def _tell_of_server(self, server: Server) -> None:
@@ -197,6 +204,8 @@ class Lab:
         if attempt.status is Status.PASSED and attempt.number > 1:
             attempt.status = Status.FLAKY
             attempt.reason = "; ".join(filter(None, (attempt.reason, f"passed on attempt {attempt.number}")))
+        if self._keeps and attempt.status is Status.FAILED:
+            self.left_standing = self.left_standing or item.nodeid
         self._record(attempt)
         return outcome
 
@@ -341,10 +350,11 @@ class Lab:
     def leave(self, unit: Unit) -> None:
         """Clean up after a unit's last test; raises `InfraError` where something of it stays.
 
-        Nothing is removed from a spoiled target: it is made blank, or anew, before anybody uses it again.
+        Nothing is removed from a spoiled target, nor from one that is kept: it is made blank, or another one takes its
+        place, before anybody uses it again.
         """
         state, unit.state = unit.state, None
-        if state is None or self._equipment is None or self.spoiled:
+        if state is None or self._equipment is None or self.spoiled or self.left_standing:
             return
         try:
             unit.clean_up(self._equipment, state)

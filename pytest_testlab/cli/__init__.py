@@ -23,14 +23,14 @@ class Parser(argparse.ArgumentParser):
 
 def build_parser() -> tuple[argparse.ArgumentParser, list[str]]:
     """The parser with every command, and the commands' names; raises `UsageError` for a broken plugin."""
-    from pytest_testlab.cli import db, diff, doctor, new, reap, recover, run, runs, schema, why
+    from pytest_testlab.cli import db, diff, doctor, new, reap, recover, run, runs, schema, servers, why
 
     parser = Parser(
         prog="testlab", description="Reads, runs and mends what pytest-testlab keeps: runs, bundles, servers."
     )
     parser.add_argument("--version", action="version", version=f"testlab {version('pytest-testlab')}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
-    for module in (doctor, new, schema, run, runs, diff, why, recover, reap, db):
+    for module in (doctor, new, schema, run, runs, diff, why, recover, servers, reap, db):
         module.add(commands)
     for offered in called(plugin_manager(), "testlab_commands"):
         for add in offered or ():

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from contextlib import nullcontext
+from pathlib import Path
 from typing import NoReturn
 
-from pytest_testlab.cli._common import settings_of
+from pytest_testlab.cli._common import connection, settings_of
 from pytest_testlab.errors import UsageError
 
 
@@ -17,6 +19,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "run",
         help="run a catalog, or the nightly of lab.toml; takes whatever pytest takes",
         usage="testlab run [CATALOG …] [--testlab-pool N …] [pytest's own options]\n"
+        "       testlab run --on SERVER TEST … [pytest's own options]\n"
         "       testlab run --trigger manual [--schedule NAME] [--config FILE]",
         add_help=True,
         allow_abbrev=False,  # pytest's --co is no --config
@@ -27,6 +30,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("--schedule", metavar="NAME", help="which one of several; default: nightly, else the first")
     parser.add_argument("--config", metavar="FILE", help="the lab.toml; default: as for testlab schedule")
     parser.add_argument("--follow", metavar="TEST", help="show the output of this test, or entry, as it comes")
+    parser.add_argument("--on", metavar="SERVER", help="run on this kept server as it is; see testlab servers")
     parser.set_defaults(handler=handle, takes_rest=True)
 
 
@@ -36,6 +40,8 @@ def handle(args: argparse.Namespace) -> int:
     In this very process pytest would find the lab imported already, and warn of it: too late to rewrite its asserts.
     """
     args.rest += ["--testlab-follow", args.follow] if args.follow else []
+    if args.on and args.trigger != "manual":
+        args.rest = ["--testlab-on", args.on, *_named(args)]
     if args.trigger == "manual":
         _play_nightly(args)
     if args.schedule or args.config:
@@ -44,6 +50,21 @@ def handle(args: argparse.Namespace) -> int:
     if not any(argument.startswith("--testlab-") for argument in arguments):
         arguments += ["--testlab-pool", "1"]
     os.execv(sys.executable, [sys.executable, "-P", "-m", "pytest", *arguments])  # noqa: S606  no shell
+
+
+def _named(args: argparse.Namespace) -> list[str]:
+    """The arguments of a run on a kept server, with entries and tests by the names that the lab shows them under."""
+    from pytest_testlab.store.reads import names
+
+    words = [word for word in args.rest if not word.startswith("-") and not Path(word.partition("::")[0]).exists()]
+    with connection(args) if words else nullcontext() as store:
+        known = {word: _here(names.matching_tests(store, word)) for word in words} if store is not None else {}
+    return [test for word in args.rest for test in known.get(word) or [word]]
+
+
+def _here(tests: list[str]) -> list[str]:
+    """Those whose files are there, as seen from this folder."""
+    return [test for test in tests if Path(test.partition("::")[0]).exists()]
 
 
 def _play_nightly(args: argparse.Namespace) -> NoReturn:

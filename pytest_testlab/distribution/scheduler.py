@@ -239,8 +239,8 @@ class PullScheduler:
         units, worker.units = worker.units, []
         self._done_estimate_s += sum(unit.estimate_s for unit in units)
         apart = self._pool.provider.blank_between_units or any(unit.alone for unit in units)
-        worker.used = spoiled or apart
-        if worker.bare and not spoiled and self._pool.wants_snapshot(worker.slot):
+        worker.used = spoiled or apart or bool(worker.slot.failed)
+        if worker.bare and not (spoiled or worker.slot.failed) and self._pool.wants_snapshot(worker.slot):
             self._freeze(worker)
         worker.bare = False
         self.schedule()

@@ -165,7 +165,10 @@ class WorkerLoop:
         private.send(self._worker, "described", tests=json.dumps(describe(items)), missing=missing)
 
     def _run(self, indices: Sequence[int], attempts: dict[str, int]) -> None:
-        """Run tests one after the other; those after a test that is to be tried elsewhere are handed back."""
+        """Run tests one after the other; those after a test that is to be tried elsewhere are handed back.
+
+        So are the units after one that is left standing on the target for somebody to look at.
+        """
         items = self._session.items
         self._lab.attempts.update(attempts)
         left = list(indices)
@@ -181,9 +184,15 @@ class WorkerLoop:
                 return
             again = isinstance(item, CatalogItem) and item.result is not None and bool(item.result["again"])
             left = left if again else left[1:]
+            if self._lab.left_standing and left and not _same_unit(item, items[left[0]]):
+                break
         if again:
             private.tear_down(self._session, self._sentinel)
         private.send(self._worker, "idle", left=left, again=again, spoiled=self._lab.spoiled)
+
+
+def _same_unit(one: pytest.Item, other: pytest.Item) -> bool:
+    return isinstance(one, CatalogItem) and isinstance(other, CatalogItem) and one.unit is other.unit
 
 
 def _allowed_s(item: pytest.Item) -> float:

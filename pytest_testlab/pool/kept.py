@@ -20,6 +20,7 @@ from pathlib import Path
 
 from pytest_testlab.errors import InfraError, UsageError
 from pytest_testlab.model import Server, SshAddress
+from pytest_testlab.plugins import nearest
 
 KEY, JUMP_KEY, KNOWN_HOSTS, ABOUT = "key", "jump-key", "known_hosts", "server.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -81,6 +82,14 @@ def every(home: Path) -> Iterator[KeptServer]:
         kept = load(home, path.name)
         if kept is not None:
             yield kept
+
+
+def unknown_kept(home: Path, name: str) -> UsageError:
+    """What to say of a name that no kept server has here."""
+    return UsageError(
+        f"no server that is kept, and to which this machine has the key, is called {name!r}"
+        f"{nearest(name, [kept.name for kept in every(home)])}; `testlab servers` lists them"
+    )
 
 
 def forget(home: Path, name: str) -> None:

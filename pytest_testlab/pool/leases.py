@@ -8,6 +8,7 @@ store can be had. A server that was there before is used only while the store ha
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import logging
 import os
 import queue
@@ -64,6 +65,8 @@ class Lease(Claim):
         self.confirmed = 0.0
         """When the store was last asked with success."""
         self.over = False
+        self.kept: tuple[dt.datetime, str, str] | None = None
+        """Where it outlives the run: until when, why, and which test failed on it."""
         self.gone = threading.Event()
         """Set once it is the store's no more, or nobody asks for it."""
         self._leases = leases
@@ -97,6 +100,11 @@ class Lease(Claim):
             self._leases.poke()
         if self.fixed and not self._lost:
             self.gone.wait(RELEASE_WITHIN_S)
+
+    def keep(self, until: dt.datetime, why: str, test: str) -> None:
+        """Let go of the server, which goes on to stand; never raises."""
+        self.kept = (until, why, test)
+        self.release()
 
     def lose(self, why: str) -> bool:
         """Say that it is another's by now; False when it was said, or given back, before."""
@@ -163,9 +171,11 @@ class Leases:
             raise InfraError(f"{STORE_AWAY}: it has not answered for {ANSWER_WITHIN_S:g} s") from None
         return lease
 
-    def hold(self, provider: str, name: str, *, slot: int) -> Lease:
+    def hold(
+        self, provider: str, name: str, *, slot: int, eur_per_hour: float | None = None, address: str = ""
+    ) -> Lease:
         """The lease of a server that this run made; it is entered in the store as soon as that can be had."""
-        lease = self._lease(provider, name, slot, fixed=False)
+        lease = self._lease(provider, name, slot, fixed=False, eur_per_hour=eur_per_hour, address=address)
         with self.turn:
             self._held.append(lease)
         self.poke()
@@ -188,7 +198,16 @@ class Leases:
         if not any(thread.is_alive() for thread in self._threads):
             self._engine.dispose()
 
-    def _lease(self, provider: str, name: str, slot: int, *, fixed: bool) -> Lease:
+    def _lease(
+        self,
+        provider: str,
+        name: str,
+        slot: int,
+        *,
+        fixed: bool,
+        eur_per_hour: float | None = None,
+        address: str = "",
+    ) -> Lease:
         who = Claimant(
             key=f"{provider}/{name}",
             provider=provider,
@@ -197,6 +216,8 @@ class Leases:
             slot=slot,
             holder=self._holder,
             trigger=self._trigger,
+            eur_per_hour=eur_per_hour,
+            address=address,
         )
         return Lease(self, who, fixed=fixed)
 
@@ -264,8 +285,14 @@ class Leases:
         """Bring the store's word of a lease up to date; returns why it is lost, or ""."""
         asked, who = _now(), lease.who
         if lease.over:
+            if lease.epoch is None and lease.kept is not None:  # the store was away for as long as the run had it
+                taken = writes.take(connection, who, self._ttl_s)
+                lease.epoch = None if taken is None else taken.epoch
             if lease.epoch is not None and not lease.lost:
-                writes.release(connection, who, lease.epoch)
+                if lease.kept is not None:
+                    writes.keep(connection, who, lease.epoch, *lease.kept)
+                else:
+                    writes.release(connection, who, lease.epoch)
             self._drop(lease)
             return ""
         if lease.lost:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import itertools
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,10 @@ from pytest_testlab.labels import labels_of
 from pytest_testlab.model import Claim, Server, ServerRequest
 from pytest_testlab.pool.costs import Costs
 from pytest_testlab.pool.golden import KIND, Golden, Over
+from pytest_testlab.pool.keeping import Keeping
+from pytest_testlab.pool.kept import address_of
 from pytest_testlab.pool.leases import Lease, Leases
+from pytest_testlab.pool.onserver import OnServer
 from pytest_testlab.pool.upkeep import Upkeep
 from pytest_testlab.protocols import Provider
 from pytest_testlab.seams import blame
@@ -26,6 +30,7 @@ class SlotState(StrEnum):
     """Where a slot stands; only a `ready` one holds a server that was proven blank, a `gone` one holds none.
 
     `freezing`: a snapshot of its server is being made, on which nothing but the platform is.
+    The server of a `kept` one outlives the run.
     """
 
     PROVISIONING = "provisioning"
@@ -35,6 +40,7 @@ class SlotState(StrEnum):
     FREEZING = "freezing"
     LOST = "lost"
     GONE = "gone"
+    KEPT = "kept"
 
 
 @dataclass
@@ -60,6 +66,12 @@ class Slot:
     """Called once, on the pool's thread, before the server is blanked or destroyed: what is on it is evidence."""
     lease: Lease | None = None
     """The server's, or of the one that is being made."""
+    failed: str = ""
+    """The test that failed on its server, where that is a reason to keep it."""
+    taken_out: bool = False
+    """Whether another server is to take the place of this one, which is kept."""
+    place: int | None = None
+    """What a provider knows the slot by; None = its index. A server that is kept keeps its place too."""
     fenced: bool = False
     """Whether its server is another's by now: what runs there counts no more."""
 
@@ -113,6 +125,7 @@ class Pool:
         leases: Leases | None = None,
         upkeep: Upkeep | None = None,
         golden: Golden | None = None,
+        keeping: Keeping | None = None,
     ) -> None:
         """`mask` takes the secrets out of whatever a provider says, before anybody else sees it.
 
@@ -132,6 +145,12 @@ class Pool:
         self._leases = leases
         self._upkeep = upkeep
         self._golden = golden
+        self.keeping = keeping
+        self._places = itertools.count(size)
+        self._unkept: list[str] = []
+        """What could not be kept, and why."""
+        self._aside: list[tuple[Server, Lease | None, str]] = []
+        """Servers that were taken out of their slots to be kept, and the test that failed on each."""
         self._threads = ThreadPoolExecutor(max_workers=size, thread_name_prefix="testlab-pool")
         self._pending: set[Future[None]] = set()
         self._lock = threading.Lock()
@@ -197,6 +216,19 @@ class Pool:
         if self._golden is not None:
             self._golden.give_up(image, why)
 
+    def failed(self, slot: Slot, test: str) -> None:
+        """A test failed on a slot's server: where such are kept it is from now on, whatever becomes of the run.
+
+        Its place in the pool goes to another one, unless too many were taken out already; returns at once.
+        """
+        keeping, server = self.keeping, slot.server
+        if keeping is None or server is None or slot.failed or self._closed:
+            return
+        slot.failed = test
+        if keeping.may_take_out():
+            slot.taken_out = True
+            self._threads.submit(self._keep_early, slot, server, test)
+
     def busy(self, slot: Slot) -> None:
         """Say that a slot's server is no longer blank."""
         self._move(slot, SlotState.BUSY)
@@ -213,6 +245,10 @@ class Pool:
         if slot.server is not None and not self._closed:
             with contextlib.suppress(RuntimeError):  # the threads are at their end, and so is the server
                 self._threads.submit(self._ask_console, slot, slot.server)
+
+    def index_at(self, place: int) -> int:
+        """Which slot a provider knows by that number."""
+        return next((slot.index for slot in self.slots if slot.place == place), min(place, len(self.slots) - 1))
 
     def fence(self, lease: Lease, why: str) -> None:
         """A server is another's by now: whoever works on it must stop, and what comes of it counts no more."""
@@ -251,8 +287,10 @@ class Pool:
             pending = set(self._pending)
         wait(pending, timeout=timeout_s)
         self._closed = True
-        errors: list[str] = []
-        ends = [self._threads.submit(self._destroy, slot, errors) for slot in self.slots]
+        errors = list(self._unkept)
+        ends = [self._threads.submit(self._give_back, slot, errors) for slot in self.slots]
+        if self._aside:
+            ends.append(self._threads.submit(self._keep_aside, errors))
         _, late = wait(ends, timeout=timeout_s)
         errors += [f"{len(late)} servers were not gone within {timeout_s:g} s"] if late else []
         if self._upkeep is not None:
@@ -324,9 +362,10 @@ class Pool:
         used = slot.server
         assert used is not None
         self._look_before_wiping(slot, used)
-        self.provider.destroy(used)
-        self.costs.end(used.name, self._now())
-        self._release(slot)
+        if not self._set_aside(slot, used):
+            self.provider.destroy(used)
+            self.costs.end(used.name, self._now())
+            self._release(slot)
         self._changed(replace(slot, state=SlotState.GONE), self._now())  # the last that the old image hears of it
         slot.server, slot.image, slot.next_image = None, image, None
         self._move(slot, SlotState.PROVISIONING)
@@ -345,7 +384,13 @@ class Pool:
         self._made += 1
         self.costs.begin(server.name, server.eur_per_hour, asked_at, image=slot.image)
         if self._leases is not None and (slot.lease is None or slot.lease.over):
-            slot.lease = self._leases.hold(self.provider.name, server.name, slot=slot.index)
+            slot.lease = self._leases.hold(
+                self.provider.name,
+                server.name,
+                slot=slot.index,
+                eur_per_hour=server.eur_per_hour,
+                address=address_of(server),
+            )
         if slot.lease is not None:
             slot.lease.named(server.name)
         return server
@@ -361,10 +406,11 @@ class Pool:
             return slot.lease
 
         expires_at = self._upkeep.expires_at() if self._upkeep is not None else None
-        labels = labels_of(run=self._run, slot=slot.index, expires_at=expires_at)
+        place = slot.index if slot.place is None else slot.place
+        labels = labels_of(run=self._run, slot=place, expires_at=expires_at)
         return ServerRequest(
             run=self._run,
-            slot=slot.index,
+            slot=place,
             image=slot.image or None,
             labels=labels,
             trigger=self._trigger,
@@ -422,6 +468,8 @@ class Pool:
         used = slot.server
         assert used is not None
         self._look_before_wiping(slot, used)
+        if slot.failed and (another := self._another(slot, used)) is not None:
+            return another
         slot.install_s = None
         if self._golden is not None and used.snapshot is None and self._golden.snapshot(slot.image) is not None:
             return self._replaced(slot, used, "by one that starts from the golden snapshot")
@@ -449,6 +497,84 @@ class Pool:
         if look is not None:
             look(server)
 
+    def _another(self, slot: Slot, used: Server) -> Server | None:
+        """A new server in the place of one that is kept; None where that one is to be made blank after all."""
+        place, lease = slot.place, slot.lease
+        if not self._set_aside(slot, used):
+            return None
+        try:
+            made = self._provision(slot)
+        except Exception as error:  # noqa: BLE001 - as with all that a plugin raises
+            why = self._mask(blame("another in its place", error, self.provider))
+            self._not_kept(slot, f"{used.name} is not kept after all, as no other can be had: {why}")
+            self._take_back(slot, used, place, lease)
+            return None
+        return replace(made, epoch=used.epoch + 1, proof={**made.proof, "replaces": f"{used.name}, which is kept"})
+
+    def _set_aside(self, slot: Slot, used: Server) -> bool:
+        """Keep a slot's server, on which a test failed, and leave the slot to another; False where it isn't kept."""
+        test, slot.failed = slot.failed, ""
+        taken_out, slot.taken_out = slot.taken_out, False
+        if self.keeping is None or not test:
+            return False
+        if not taken_out:
+            self._said(slot, self._now(), f"{used.name} is not kept, as others are already, though {test} failed on it")
+            return False
+        try:
+            self.keeping.keep(used, test)
+        except Exception as error:  # noqa: BLE001 - as with all that a plugin raises
+            self._not_kept(slot, self._mask(f"{used.name} can't be kept: {error}"))
+            return False
+        self._aside.append((used, slot.lease, test))
+        slot.lease, slot.place = None, next(self._places)
+        return True
+
+    def _not_kept(self, slot: Slot, say: str) -> None:
+        """Who asked for it hears of it at the run's end as well."""
+        self._said(slot, self._now(), say)
+        self._unkept.append(say)
+
+    def _take_back(self, slot: Slot, used: Server, place: int | None, lease: Lease | None) -> None:
+        assert self.keeping is not None
+        self._aside = [aside for aside in self._aside if aside[0] is not used]
+        slot.place, slot.lease = place, lease
+        with contextlib.suppress(TestlabError):  # a label that stays is no harm: the run itself ends the server
+            self.keeping.take_back(used, None if self._upkeep is None else self._upkeep.expires_at())
+
+    def _keep_early(self, slot: Slot, server: Server, test: str) -> None:
+        assert self.keeping is not None
+        try:
+            until = self.keeping.keep(server, test)
+        except Exception as error:  # noqa: BLE001 - tried again when the slot is needed, or at the end
+            self._said(slot, self._now(), self._mask(f"{server.name} can't be kept yet: {error}"))
+        else:
+            self._said(slot, self._now(), f"{server.name} is kept, until {until:%H:%M:%S} UTC at least: {test} failed")
+
+    def _keep_aside(self, errors: list[str]) -> None:
+        for server, lease, test in self._aside:
+            self._keep(server, lease, test, errors)
+
+    def _give_back(self, slot: Slot, errors: list[str]) -> None:
+        keep = self.keeping is not None and self.keeping.wants(slot.failed) and not slot.fenced
+        if keep and slot.server is not None:
+            self._look_before_wiping(slot, slot.server)
+            if self._keep(slot.server, slot.lease, slot.failed, errors):
+                self._move(slot, SlotState.KEPT)
+                return
+        self._destroy(slot, errors)
+
+    def _keep(self, server: Server, lease: Lease | None, test: str, errors: list[str]) -> bool:
+        """Have a server stand for its whole time from now on; where that fails it is given back, which is said."""
+        assert self.keeping is not None
+        try:
+            until = self.keeping.keep(server, test)
+        except Exception as error:  # noqa: BLE001 - as with all that a plugin raises
+            errors.append(self._mask(f"{server.name} can't be kept: {error}"))
+            return False
+        if lease is not None:
+            lease.keep(until, self.keeping.why(test), test)
+        return True
+
     def _destroy(self, slot: Slot, errors: list[str]) -> None:
         if slot.server is None:
             return
@@ -463,11 +589,13 @@ class Pool:
             self._move(slot, SlotState.GONE)
 
     def _release(self, slot: Slot) -> None:
-        if slot.lease is not None:
+        if slot.lease is not None and isinstance(self.provider, OnServer):
+            self.provider.give_back(slot.lease)
+        elif slot.lease is not None:
             slot.lease.release()
 
     def _move(self, slot: Slot, state: SlotState) -> None:
-        if slot.state is SlotState.LOST and state is not SlotState.GONE:
+        if slot.state is SlotState.LOST and state not in (SlotState.GONE, SlotState.KEPT):
             return
         with self._turn:
             slot.state, slot.since = state, time.monotonic()

@@ -167,7 +167,7 @@ def _of_others(found: Sequence[Resource], runs: Sequence[str]) -> dict[tuple[str
 def _ends_with(resource: Resource, runs: Sequence[str]) -> bool:
     own = labels.is_disposable(resource.labels) and resource.labels.get(labels.RUN) in runs
     golden = resource.kind == SNAPSHOT and labels.DIGEST in resource.labels
-    return own and labels.KEPT not in resource.labels and not golden
+    return own and not labels.is_kept(resource.labels) and not golden
 
 
 def _remove(

@@ -34,7 +34,7 @@ def reap_all(
     try:
         reaped = reap(providers, grace_s=grace_s, dry_run=dry_run, within_s=within_s)
     finally:
-        _close(providers.values())
+        close(providers.values())
     return masked(replace(reaped, skipped={**skipped, **reaped.skipped}), _mask(manager, settings))
 
 
@@ -52,7 +52,14 @@ def sweep_runs(provider: str, runs: Iterable[str], settings: Settings, environ: 
     try:
         return masked(sweep(providers[provider], *runs), _mask(manager, settings))
     finally:
-        _close(providers.values())
+        close(providers.values())
+
+
+def askable(settings: Settings, environ: Mapping[str, str]) -> tuple[dict[str, Provider], dict[str, str]]:
+    """Every provider that can be asked, let in by what the environment holds, and why the others can't."""
+    manager = plugin_manager()
+    settings = replace(settings, credentials=credentials(manager, environ))
+    return _asked(manager, settings, None)
 
 
 def _mask(manager: pluggy.PluginManager, settings: Settings) -> Callable[[str], str]:
@@ -76,7 +83,7 @@ def _asked(
     return providers, skipped
 
 
-def _close(providers: Iterable[Provider]) -> None:
+def close(providers: Iterable[Provider]) -> None:
     """End what providers hold open."""
     for provider in providers:
         end = getattr(provider, "close", None)

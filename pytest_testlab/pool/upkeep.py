@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Callable, Collection
 
+from pytest_testlab.errors import InfraError
 from pytest_testlab.pool.reaper import Reaped, reap, renew, sweep
 from pytest_testlab.protocols import Provider, Reapable
 
@@ -42,14 +43,19 @@ class Upkeep:
         told: Callable[[str], object] = lambda text: None,
         lifetime_s: float = LIFETIME_S,
         now: Callable[[], dt.datetime] = _utc_now,
+        prolong: Callable[[], object] = lambda: None,
     ) -> None:
-        """`dead` are runs that are known to work no more; `told` is called with what is done, on the thread."""
+        """`dead` are runs that are known to work no more; `told` is called with what is done, on the thread.
+
+        `prolong` puts off what the run keeps beyond its end; it raises `InfraError`.
+        """
         self._provider = provider
         self._run = run
         self._dead = tuple(dead)
         self._told = told
         self._lifetime = dt.timedelta(seconds=lifetime_s)
         self._now = now
+        self._prolong = prolong
         self._over = threading.Event()
         self.problems: list[str] = []
         """What went wrong, for the run's end."""
@@ -104,6 +110,10 @@ class Upkeep:
         now = self._now()
         until = self._written_at + self._lifetime
         problems = renew(self._provider, self._run, now + self._lifetime)
+        try:
+            self._prolong()
+        except InfraError as error:
+            problems.append(f"of a kept server: {error}")
         if not problems:
             self._written_at = now
             if self._failing:

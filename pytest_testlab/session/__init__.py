@@ -56,6 +56,7 @@ def _configure_controller(config: pytest.Config, settings: Settings) -> None:
         raise UsageError(
             f"--testlab-min-pool {settings.min_pool} is more than --testlab-pool {settings.pool}: no run could begin"
         )
+    settings = _on_server(settings)
     hooks = hooks_of(config)
     secrets = harvest_environ(os.environ)
     settings = replace(settings, credentials=credentials(hooks, os.environ))
@@ -75,6 +76,23 @@ def _configure_controller(config: pytest.Config, settings: Settings) -> None:
         from pytest_testlab.session.local import Local
 
         config.pluginmanager.register(Local(config, settings, secrets, hooks), "testlab-session")
+
+
+def _on_server(settings: Settings) -> Settings:
+    """The settings of a run on a kept server: its own provider, image and platform. Raises `UsageError`."""
+    if settings.on is None:
+        return settings
+    from pytest_testlab.pool.kept import load, unknown_kept
+    from pytest_testlab.store.home import home
+
+    found = load(home(settings), settings.on)
+    if found is None:
+        raise unknown_kept(home(settings), settings.on)
+    if settings.pool > 1 or settings.keep != "no":
+        raise UsageError("--testlab-on runs on that one server, which is kept already: leave both others out")
+    image = found.server.image or ""
+    platform = settings.platform or found.platform
+    return replace(settings, provider=found.server.provider, platform=platform, image=image)
 
 
 def _refuse_what_cannot_be_distributed(config: pytest.Config) -> None:

@@ -109,4 +109,5 @@ def make_lab(
         secrets=secret_source(settings, secrets),
         known_secrets=frozenset((*secrets.values(), *hidden)),
         moments=Moments(clock),
+        keeps=settings.keep != "no",
     )

@@ -20,7 +20,7 @@ from pytest_testlab.session.assemble import hidden_values
 from pytest_testlab.session.run import Run
 from pytest_testlab.session.show.board import Board
 from pytest_testlab.session.show.progress import Progress
-from pytest_testlab.session.show.summary import sign_off, summarize
+from pytest_testlab.session.show.summary import sign_off, summarize, tell_kept
 from pytest_testlab.store.engine import password_of
 
 EXIT_NOT_BLANK = 6
@@ -87,6 +87,8 @@ class Controller(abc.ABC):
         result: Mapping[str, Any] | None = getattr(report, "testlab", None)
         if result is not None:
             self.run.took(result)
+            if result["status"] == "failed" and result["slot"] is not None:
+                self.run.pool.failed(self.run.pool.slots[result["slot"]], result["test"])
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
@@ -163,6 +165,7 @@ class Controller(abc.ABC):
             summarize(self.run, terminalreporter)
         elif self.config.option.verbose == -1:
             sign_off(self.run, terminalreporter)
+        tell_kept(self.run, terminalreporter)
         for error in self.errors:
             terminalreporter.write_line(f"testlab: {error}", red=True)
 

@@ -130,7 +130,7 @@ class Local(Controller):
         if slot.state is SlotState.LOST:
             self._abort(slot.say)
         apart = self.run.provider.blank_between_units or unit.alone or self.was_alone
-        if not self.fresh and (apart or self.lab.spoiled):
+        if not self.fresh and (apart or self.lab.spoiled or slot.failed):
             self.run.pool.blank(slot)
             self._take_target(install=not isinstance(unit, InstallItem))
         self.fresh, self.was_alone = False, unit.alone

@@ -29,9 +29,13 @@ from pytest_testlab.planning.images import apportion, at_home, loads, projected_
 from pytest_testlab.planning.units import Estimates, Unit, Wish, make_units
 from pytest_testlab.plugins import made
 from pytest_testlab.pool.golden import CanFreeze, Golden, Known
+from pytest_testlab.pool.keeping import Keeping
+from pytest_testlab.pool.kept import load, unknown_kept
 from pytest_testlab.pool.leases import Leases
+from pytest_testlab.pool.onserver import OnServer
 from pytest_testlab.pool.pool import Pool, Slot, SlotState
 from pytest_testlab.pool.upkeep import Upkeep
+from pytest_testlab.protocols import Provider
 from pytest_testlab.recording import events
 from pytest_testlab.recording.journal import JournalFull
 from pytest_testlab.recording.recorder import Recorder
@@ -40,6 +44,7 @@ from pytest_testlab.seams import blame
 from pytest_testlab.session.book import Book
 from pytest_testlab.session.provenance import provenances
 from pytest_testlab.store.embedded import open_store
+from pytest_testlab.store.home import home
 from pytest_testlab.store.reads import estimates
 
 WISHES = ("unit", "image", "alone", "first")
@@ -62,7 +67,7 @@ class Run:
         """Open the store and begin the journal; raises `UsageError` for whatever can't go on."""
         self.settings = settings
         self.hooks = hooks
-        self.provider = made(hooks, "provider", settings.provider, settings)
+        self.provider = _provider(settings, hooks)
         self.platform_name = settings.platform or self.provider.default_platform
         self.platform = made(hooks, "platform", self.platform_name, settings)
         self.clock = time.monotonic()
@@ -85,6 +90,7 @@ class Run:
         self.provenance = origins[0]
         self.id = self.provenance.run
         """The name of its first run, which all that the session makes is labelled with."""
+        keeping = self._keeping()
         self.unrecorded = ""
         """Why the journal can't be written any further; nothing is given out then."""
         self.broke: Callable[[str], None] = lambda say: None
@@ -123,10 +129,25 @@ class Run:
                 self.id,
                 dead={left.of_run or left.run for left in self.recovered},
                 told=self._upkeep_told,
+                prolong=(lambda: None) if keeping is None else keeping.prolong,
             ),
             golden=self._golden(),
+            keeping=keeping,
         )
         self.phases["start"] = self.elapsed
+
+    def _keeping(self) -> Keeping | None:
+        """What is to outlive the run; raises `UsageError` where the provider has nothing that can."""
+        if self.settings.keep == "no":
+            return None
+        return Keeping(
+            self.provider,
+            mode=self.settings.keep,
+            seconds=self.settings.keep_for,
+            run=self.id,
+            platform=self.platform_name,
+            home=home(self.settings),
+        )
 
     def _open(self, origins: Sequence[Provenance]) -> None:
         """Take in what was left behind, and begin the journals: the last that can go wrong before anything is made."""
@@ -393,7 +414,7 @@ class Run:
         self.note(
             events.intent(
                 run=request.run,
-                slot=request.slot,
+                slot=self.pool.index_at(request.slot),
                 provider=self.provider.name,
                 name=request.name,
                 at=at,
@@ -408,6 +429,17 @@ class Run:
 
     def _provider_said(self, slot: Slot, at: dt.datetime, say: str) -> None:
         self.note(events.provisioning(slot=slot.index, at=at, say=say))
+
+
+def _provider(settings: Settings, hooks: pluggy.PluginManager) -> Provider:
+    """The provider that was asked for; of a run on a kept server one that has nothing but that."""
+    provider: Provider = made(hooks, "provider", settings.provider, settings)
+    if settings.on is None:
+        return provider
+    found = load(home(settings), settings.on)
+    if found is None:
+        raise unknown_kept(home(settings), settings.on)
+    return OnServer(provider, found)
 
 
 def selection(tests: Mapping[str, Any]) -> str:

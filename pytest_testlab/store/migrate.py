@@ -12,7 +12,7 @@ from pytest_testlab.errors import UsageError
 from pytest_testlab.store.engine import one_line
 from pytest_testlab.store.locks import Lock
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest revision; revisions are four digits, so that they compare as text."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 PATIENCE_S = 5.0

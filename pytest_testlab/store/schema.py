@@ -279,7 +279,7 @@ schedule_job = sa.Table(
 )
 
 # Who may use a server, a row for each that was ever held. Its moments are the database's own; `epoch` only grows, so
-# that whoever holds an older one is told that it lost the server.
+# that whoever holds an older one is told that it lost the server. One that outlives its run is `kept` until it expires.
 lease = sa.Table(
     "lease",
     metadata,
@@ -295,5 +295,10 @@ lease = sa.Table(
     _moment("taken_at"),
     _moment("heartbeat_at"),
     _moment("expires_at"),
+    sa.Column("made_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.text("now()")),
+    sa.Column("eur_per_hour", sa.Float, nullable=True),
+    sa.Column("address", sa.Text, nullable=False, server_default=""),
+    sa.Column("kept", sa.Text, nullable=False, server_default=""),
+    sa.Column("test", sa.Text, nullable=False, server_default=""),
     sa.Index("lease_run_idx", "run"),
 )

@@ -259,12 +259,22 @@ class LeaseView:
     epoch: int
     """Grows whenever the server is taken, made blank or taken from its holder."""
     state: str
-    """`held` or `released`."""
+    """`held`, `kept` (it outlives its run, and nobody uses it now) or `released`."""
     taken_at: dt.datetime
     heartbeat_at: dt.datetime
     expires_at: dt.datetime
     lapsed: bool
     """Whether it expired by now: anybody may take the server."""
+    made_at: dt.datetime
+    """When its server was first held."""
+    eur_per_hour: float | None = None
+    """None where nobody charges anything."""
+    address: str = ""
+    """Where it is, as ssh wants it, without a key; empty where no SSH leads."""
+    kept: str = ""
+    """Why it outlives its run: `failed` or `always`; empty where it doesn't."""
+    test: str = ""
+    """The test that failed on it, and is why it is kept."""
 
     def __str__(self) -> str:
         return f"run {self.run}, {self.trigger or 'started by somebody'}, until {shown(self.expires_at, seconds=True)}"

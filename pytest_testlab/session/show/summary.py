@@ -225,6 +225,17 @@ def _foot(run: Run, lists: Sequence[_List], writer: Any, style: Style) -> None:
     writer.line(f"  {style.plain(where)}", light=True)
 
 
+def tell_kept(run: Run, writer: Any) -> None:
+    """What outlives the run: until when, and what to type to get there."""
+    keeping = run.pool.keeping
+    for about, until, line in keeping.told() if keeping is not None else ():
+        why = f"{_shortest(run, about.test)} failed" if about.test else "all servers of this run are"
+        writer.line(f"  kept until {until.astimezone():%H:%M} on {until.astimezone():%d %b}: {about.name} ({why})")
+        if line is not None:
+            writer.line(f"    {line}")
+        writer.line(f"    testlab run --on {about.name} TEST · testlab servers release {about.name}", light=True)
+
+
 def _namer(run: Run) -> Callable[[str], str]:
     def name(test: str) -> str:
         known: Mapping[str, Any] | None = run.tests.get(test)

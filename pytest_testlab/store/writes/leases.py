@@ -25,6 +25,9 @@ class Claimant:
     holder: str
     """Run, host and process; no two that live at once have the same."""
     trigger: str
+    eur_per_hour: float | None = None
+    address: str = ""
+    """Where the server is, as ssh wants it, without a key."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,13 +45,15 @@ def take(connection: sa.Connection, who: Claimant, seconds: float) -> Granted | 
 
 _TAKE = sa.text("""
     INSERT INTO lease (key, provider, server, run, slot, holder, trigger, epoch, state, taken_at, heartbeat_at,
-                       expires_at)
+                       expires_at, eur_per_hour, address)
     VALUES (:key, :provider, :server, :run, :slot, :holder, :trigger, 1, 'held', now(), now(),
-            now() + make_interval(secs => :seconds))
+            now() + make_interval(secs => :seconds), CAST(:eur_per_hour AS double precision), :address)
     ON CONFLICT (key) DO UPDATE
     SET provider = excluded.provider, server = excluded.server, run = excluded.run, slot = excluded.slot,
         holder = excluded.holder, trigger = excluded.trigger, epoch = lease.epoch + 1, state = 'held',
-        taken_at = excluded.taken_at, heartbeat_at = excluded.heartbeat_at, expires_at = excluded.expires_at
+        taken_at = excluded.taken_at, heartbeat_at = excluded.heartbeat_at, expires_at = excluded.expires_at,
+        eur_per_hour = coalesce(excluded.eur_per_hour, lease.eur_per_hour),
+        address = coalesce(nullif(excluded.address, ''), lease.address)
     WHERE lease.state <> 'held' OR lease.expires_at <= now() OR lease.holder = excluded.holder
     RETURNING epoch, expires_at
 """)
@@ -81,6 +86,28 @@ _RELEASE = sa.text("""
     WHERE key = :key AND holder = :holder AND epoch = :epoch AND state = 'held'
     RETURNING key
 """)
+
+
+def keep(connection: sa.Connection, who: Claimant, epoch: int, until: dt.datetime, why: str, test: str) -> bool:
+    """Let go of a server that goes on to stand until a moment; False when it was the holder's no more."""
+    values = {**asdict(who), "epoch": epoch, "until": until, "why": why, "test": test}
+    return connection.scalar(_KEEP, values) is not None
+
+
+_KEEP = sa.text("""
+    UPDATE lease
+    SET epoch = epoch + 1, state = 'kept', heartbeat_at = now(), expires_at = :until, kept = :why, test = :test
+    WHERE key = :key AND holder = :holder AND epoch = :epoch AND state = 'held'
+    RETURNING key
+""")
+
+
+def extend(connection: sa.Connection, key: str, until: dt.datetime) -> bool:
+    """Have a kept server stand until another moment; False when it isn't kept, or somebody uses it now."""
+    return connection.scalar(_EXTEND, {"key": key, "until": until}) is not None
+
+
+_EXTEND = sa.text("UPDATE lease SET expires_at = :until WHERE key = :key AND state = 'kept' RETURNING key")
 
 
 def take_away(connection: sa.Connection, key: str) -> bool:
