@@ -374,7 +374,7 @@ class Pool:
     def _provision(self, slot: Slot) -> Server:
         snapshot = None
         if self._golden is not None:
-            snapshot = self._golden.start_from(self._request(slot))
+            snapshot = self._golden.start_from(replace(self._request(slot), slot=slot.index))
             self._move(slot, SlotState.PROVISIONING)  # what it waited for that doesn't count
         asked_at = self._now()
         request = self._request(slot)
