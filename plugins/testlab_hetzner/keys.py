@@ -31,7 +31,7 @@ class Keys:
         self._made: dict[str, RunKey] = {}
 
     def of(self, run: str, labels: Mapping[str, str]) -> RunKey:
-        """The key of a run, made for whoever asks first; raises `InfraError`."""
+        """The key of a run, made for whoever asks first, with their labels; raises `InfraError`."""
         with self._lock:  # the other slots need it as well, so that they may wait
             if run not in self._made:
                 pair = self._pairs.setdefault(run, new_key())  # the same when it is tried again: it may be there

@@ -13,7 +13,7 @@ from pytest_testlab.model import Resource, Server, ServerRequest, SshAddress
 from pytest_testlab.options import Settings
 from pytest_testlab.protocols import Target
 from pytest_testlab.target.ssh import SshTarget
-from testlab_hetzner import firstboot, proof
+from testlab_hetzner import console, firstboot, proof
 from testlab_hetzner.actions import Actions
 from testlab_hetzner.capacity import Capacity
 from testlab_hetzner.cloud import Cloud
@@ -46,6 +46,7 @@ class HetznerProvider:
     def __init__(self, settings: Settings, times: Times | None = None) -> None:
         """Read the settings; raises `UsageError` for what can't be used of them, and for want of a token."""
         self._wishes = wishes(settings)
+        self._steers = settings.steers
         if settings.steers:
             token(settings)
         self._times = times or Times()
@@ -68,7 +69,7 @@ class HetznerProvider:
         """
         host, image = new_key(), request.image or IMAGE
         own = _labels(request)
-        key = self._keys.of(request.run, {**own, labels.SLOT: "all"})
+        key = self._keys.of(request.run, own)
         order = Order(
             name=request.name,
             image=image,
@@ -82,7 +83,7 @@ class HetznerProvider:
         machine = self._maker.make(order, request.say)
         try:
             server = self._server(machine, request.run, image, request.snapshot, host, key.pair)
-            return self._proven(server, before={})
+            return self._first_proof(server, request)
         except BaseException:
             with contextlib.suppress(InfraError):  # the reaper finds it
                 self._servers.remove(machine.name, machine.id)
@@ -115,14 +116,12 @@ class HetznerProvider:
         return [self._listed(machine) for machine in self._servers.all()]
 
     def console(self, server: Server) -> str | None:
-        """What the API tells of it: its status, and its actions with their errors; there is no text console."""
-        try:
-            machine = self._servers.find(server.name, _id(server))
-            if machine is None:
-                return f"the API knows no server {server.name}"
-            return "\n".join([f"status: {machine.status}", *map(_line, reversed(self._servers.steps(machine)))])
-        except InfraError as error:
-            return str(error)
+        """The server's status and actions with their errors, and who answers at its SSH port.
+
+        A worker, which can't ask the API, tells only the latter.
+        """
+        told = [console.of_the_api(self._servers, server, _id(server))] if self._steers else []
+        return "\n".join([*told, console.of_sshd(server, self._times.line)])
 
     def connect(self, server: Server) -> Target:
         """Open a line; raises `InfraError`. Needs no token."""
@@ -173,6 +172,13 @@ class HetznerProvider:
             within_s=self._times.longest_poll,
         )
         return {step.id: step for step in (step_of(Action.from_dict(action)) for action in answer)}
+
+    def _first_proof(self, server: Server, request: ServerRequest) -> Server:
+        try:
+            return self._proven(server, before={})
+        except InfraError:
+            request.say(f"the console of {server.name}:\n{self.console(server)}")  # it goes with its server
+            raise
 
     def _proven(self, server: Server, before: Mapping[str, str]) -> Server:
         """Once SSH leads there by the host key that it was given; raises `InfraError` or `NotBlankError`."""
@@ -250,7 +256,3 @@ def _labels(request: ServerRequest) -> dict[str, str]:
 def _id(server: Server) -> int | None:
     text = server.facts.get("id", "")
     return int(text) if text.isdecimal() else None
-
-
-def _line(step: Step) -> str:
-    return f"action {step.command}: {step.status}" + (f": {step.why}" if step.why else "")

@@ -40,6 +40,7 @@ class Servers:
         self._cloud = cloud
         self._times = cloud.times
         self._shared: Shared[list[Machine]] = Shared(self._list, cloud.times.gather)
+        self._settling: Shared[list[Machine]] = Shared(self._list, cloud.times.settle)
 
     def all(self) -> list[Machine]:
         """Every one as it is now; raises `InfraError`. Who asks at about the same time shares one request."""
@@ -133,12 +134,13 @@ class Servers:
             if machine.status != "deleting":
                 self._delete(machine)
             time.sleep(pause)
-            status = {other.id: other.status for other in self.all()}.get(machine.id)
+            listed = self._settling.get(2 * self._times.call)
+            status = {other.id: other.status for other in listed}.get(machine.id)
             if status is None:
                 return
             if time.monotonic() >= deadline:
                 raise InfraError(f"{name} was deleted, and is still listed as {status} after {self._times.gone:g} s")
-            machine, pause = replace(machine, status=status), self._times.pause
+            machine, pause = replace(machine, status=status), pause * 1.5
 
     def _delete(self, machine: Machine) -> None:
         try:

@@ -32,15 +32,17 @@ class Times:
     """For a create with everything that is tried in its course; then what is under way ends by its own time."""
     refusal: float = 300.0
     """For which a type that was not to be had at a location isn't asked for there again."""
-    first_poll: float = 2.0
+    first_poll: float = 4.0
     """From the begin of a wait for actions to the first look; see `actions.LATE` for later ones."""
     longest_poll: float = 15.0
     gone: float = 60.0
     """For a server to leave the list after its delete."""
     first_gone: float = 3.0
-    """From a delete to the first look at the list."""
-    gather: float = 0.2
+    """From a delete to the first look at the list; later ones come half as late again each time."""
+    gather: float = 0.3
     """For others to join a listing; threads take as long to come in a fast cloud."""
+    settle: float = 1.0
+    """The same, for a look whether servers are gone."""
     snapshot: float = 600.0
     """For a disk to be frozen."""
     off: float = 60.0

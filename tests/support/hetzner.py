@@ -26,12 +26,15 @@ def a_request(**more: Any) -> ServerRequest:
 
 
 def pointed_at(standin: StandIn, settings: dict[str, Any] | None = None, **times: float) -> HetznerProvider:
-    """A provider with the stand-in's token and pauses as short as it is fast; `settings` and `times` replace others."""
+    """A provider with the stand-in's token and pauses as short as it is fast; `settings` and `times` replace others.
+
+    It has no slots that go at the same time, unless `times` says otherwise.
+    """
     with pytest.MonkeyPatch.context() as patch:
         for name, value in standin.environ.items():
             if name != TOKEN:
                 patch.setenv(name, value)
         return HetznerProvider(
-            Settings(credentials={TOKEN: standin.token}, **(settings or {})),
-            replace(Times().faster(standin.clock.speed), **times),
+            Settings(**{"credentials": {TOKEN: standin.token}, **(settings or {})}),
+            replace(Times().faster(standin.clock.speed), **{"gather": 0.01, "settle": 0.01, **times}),
         )

@@ -138,26 +138,46 @@ def test_sshd_that_comes_late_or_with_another_key_first_is_waited_for(cloud: Sta
 
 
 def test_another_host_key_is_never_trusted(cloud: StandIn, make: Make) -> None:
-    """After its time the server is deleted, and the reason is told from a server that nobody is at."""
-    provider = make(ssh=3.0)
+    """After its time the server is deleted, and what was left to read of it is said: who answered in its place."""
+    provider, said = make(ssh=3.0), list[str]()
     cloud.misbehave(Fault(kind=Kind.OTHER_KEY))
     with pytest.raises(InfraError, match=r"no SSH within 3 s: Host key is not trusted"):
-        provider.create(a_request())
+        provider.create(a_request(say=said.append))
+    assert "action start_server: success\n" in said[0]
+    assert "the SSH server shows another host key, SHA256:" in said[0]
     cloud.misbehave(Fault(kind=Kind.INITIALIZING))
     with pytest.raises(InfraError, match=r"no SSH within 3 s: .*(refused|failed)"):
-        provider.create(a_request())
+        provider.create(a_request(say=said.append))
+    assert "cx23 in fsn1, image debian-12: initializing\n" in said[1]
+    assert "no SSH server answers: [Errno 111]" in said[1]
     assert cloud.left()["servers"] == []
+
+
+def test_a_worker_needs_no_token(cloud: StandIn, make: Make) -> None:
+    """It connects, and tells of a console what can be told without the API."""
+    provider, since = make(), len(cloud.log)
+    server = provider.create(a_request())
+    worker = make({"steers": False, "credentials": {}})
+    asked = len(cloud.log)
+    worker.connect(server).close()
+    shown = worker.console(server)
+    assert shown is not None
+    assert shown.endswith("the SSH server shows the host key that it was given for its first boot")
+    worker.close()
+    assert asked - since > 0
+    assert len(cloud.log) == asked
+    provider.destroy(server)
 
 
 def test_a_delete_that_lies_is_found_out(cloud: StandIn, make: Make) -> None:
     """It is asked for again; when that doesn't help either it is said, and no server counts as gone that is listed."""
-    provider = make(gone=1.0)
+    provider = make(gone=5.0)
     first, second = provider.create(a_request()), provider.create(a_request())
     cloud.misbehave(Fault(kind=Kind.LYING_DELETE))
     provider.destroy(first)
     assert cloud.left()["servers"] == [second.name]
     cloud.misbehave(Fault(kind=Kind.LYING_DELETE, times=None))
-    with pytest.raises(InfraError, match=rf"{second.name} was deleted, and is still listed as running after 1 s"):
+    with pytest.raises(InfraError, match=rf"{second.name} was deleted, and is still listed as running after 5 s"):
         provider.destroy(second)
     cloud.behave()
     provider.destroy(second)
@@ -192,8 +212,8 @@ def test_deletes_have_a_part_of_the_quota_to_themselves(cloud: StandIn, make: Ma
 
 def test_sixteen_servers_take_three_requests_each_at_most() -> None:
     """Over their whole life, with what they share: polls, lists, the price list, their run's key."""
-    with StandIn(LoopbackHosts(), speed=10) as cloud, ThreadPoolExecutor(16) as threads:
-        provider = pointed_at(cloud)
+    with StandIn(LoopbackHosts(), speed=5) as cloud, ThreadPoolExecutor(16) as threads:
+        provider = pointed_at(cloud, gather=0.3, settle=1.0)
         requests = [ServerRequest(run="sixteen", slot=slot) for slot in range(16)]
         servers = list(threads.map(provider.create, requests))
         list(threads.map(provider.destroy, servers))
