@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import warm
 from tools import ALONE
 
 from pytest_testlab.store.embedded import StoreHandle
@@ -48,13 +51,26 @@ class LabSession:
     def run(self, *arguments: str, pool: int = 1, provider: str = "memory", stdin: bytes = b"") -> pytest.RunResult:
         """Start a session as a process of its own."""
         options = ("--testlab-pool", str(pool), "--testlab-provider", provider, *ALONE)
-        command = (*self.pytester._getpytestargs(), *options, *arguments)
-        return self.pytester.run(*command, stdin=stdin, timeout=120)
+        return self._ended(("-m", "pytest", *options, *arguments), stdin)
 
     def testlab(self, *arguments: str) -> pytest.RunResult:
         """A command of the lab, as a process of its own."""
-        program = "import sys; from pytest_testlab.cli import main; sys.exit(main())"
-        return self.pytester.run(sys.executable, "-c", program, *arguments, timeout=120)
+        return self._ended(("-c", "import sys; from pytest_testlab.cli import main; sys.exit(main())", *arguments))
+
+    def _ended(self, program: tuple[str, ...], stdin: bytes = b"") -> pytest.RunResult:
+        began = time.monotonic()
+        with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            given.write(stdin)
+            given.seek(0)
+            code = warm.run(program, given.fileno(), out, err, timeout_s=120)
+            said = []
+            for file, onto in ((out, sys.stdout), (err, sys.stderr)):
+                file.seek(0)
+                said.append(file.read().decode(errors="replace").splitlines())
+                print(*said[-1], sep="\n", file=onto)  # for whoever reads why a test failed
+        with contextlib.suppress(ValueError):
+            code = pytest.ExitCode(code)
+        return pytest.RunResult(code, *said, time.monotonic() - began)
 
     def start(self, *arguments: str, pool: int = 1, provider: str = "memory") -> subprocess.Popen[str]:
         """Start a session in a process group of its own, and don't wait for it; its output is one text."""
