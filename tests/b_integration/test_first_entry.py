@@ -37,7 +37,7 @@ def serves(typed: Typed, folder: Path, environ: dict[str, str]) -> None:
         if re.search(r"/login/\S+", line):
             break
     process.send_signal(signal.SIGINT)
-    printed += process.communicate(timeout=60)[0]
+    printed += process.communicate(timeout=150)[0]
     assert typed.fits(printed), printed
 
 

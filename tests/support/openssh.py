@@ -55,7 +55,7 @@ class Sshd:
         """End it; its lines go with it when they are next used."""
         if self.process is not None:
             self.process.terminate()
-            self.process.wait(10)
+            self.process.wait(60)
             self.process = None
 
 

@@ -172,7 +172,7 @@ class ScheduledLab:
         for process in self._started:
             if process.poll() is None:
                 process.terminate()
-            process.wait(30)
+            process.wait(90)
         deadline = time.monotonic() + WITHIN_S
         while any(NightFolder(self.home, night.schedule, night.due_at).runs() for night in self.nights()):
             assert time.monotonic() < deadline, "a night does not end"
@@ -182,4 +182,4 @@ class ScheduledLab:
 def killed(process: subprocess.Popen[str]) -> None:
     """kill -9."""
     process.send_signal(signal.SIGKILL)
-    process.wait(30)
+    process.wait(90)

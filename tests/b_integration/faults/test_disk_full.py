@@ -94,7 +94,7 @@ def small_server(short: Path) -> Iterator[str]:
     assert within(60, answers)
     yield url.format("testlab")
     server.send_signal(signal.SIGINT)
-    server.wait(30)
+    server.wait(90)
 
 
 def test_a_store_whose_disk_is_full(catalog: Catalog, small_server: str) -> None:

@@ -80,7 +80,7 @@ def test_a_run_killed_while_it_waits_for_its_servers(telling: Catalog) -> None:
     run = telling.start()
     assert within(60, lambda: all((telling.folder / f"asked-{slot}").exists() for slot in (0, 1)))
     os.killpg(run.pid, signal.SIGKILL)
-    run.wait(30)
+    run.wait(90)
     assert "was left by a session that was killed" in telling.testlab("recover")
     assert telling.statuses() == dict.fromkeys(telling.statuses(), "not_run")
     assert len(telling.statuses()) == 4

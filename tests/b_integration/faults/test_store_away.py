@@ -244,7 +244,7 @@ def test_a_run_is_not_taken_into_another_store(catalog: Catalog, server: OwnServ
     run = catalog.start()
     catalog.at("one")
     os.killpg(run.pid, signal.SIGKILL)
-    run.wait(30)
+    run.wait(90)
     own, catalog.db = catalog.db, None
     said = catalog.testlab("recover")
     assert "was begun in another store, and waits on disk for it" in said

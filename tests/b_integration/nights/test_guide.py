@@ -28,7 +28,7 @@ def plays(typed: Typed, lab: ScheduledLab, environ: dict[str, str]) -> None:
         if "next due" in line:
             break
     process.send_signal(signal.SIGINT)
-    printed += process.communicate(timeout=60)[0]
+    printed += process.communicate(timeout=150)[0]
     assert process.returncode == 0
     assert typed.fits(printed), printed
 

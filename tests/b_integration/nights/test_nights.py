@@ -37,7 +37,7 @@ def test_a_night_that_is_due_is_played(lab: ScheduledLab) -> None:
         (coming,) = nights.upcoming(connection)
     assert coming.at > dt.datetime.now(dt.UTC)
     scheduler.terminate()
-    assert scheduler.wait(30) == 0
+    assert scheduler.wait(90) == 0
     assert f"started: run {night.run}" in lab.said(scheduler)
 
 
@@ -81,7 +81,7 @@ def test_a_night_outlives_a_restart_of_the_server(lab: ScheduledLab) -> None:
     assert os.getsid(night.pid) != os.getsid(first.pid)  # so Ctrl-C in the scheduler's terminal doesn't reach it
     assert lab.store.url not in " ".join(psutil.Process(night.pid).cmdline())
     first.terminate()
-    assert first.wait(30) == 0
+    assert first.wait(90) == 0
     assert f"its run {night.run} goes on by itself" in lab.said(first)
     second = lab.start()
     lab.until(lambda: "next due" in lab.said(second))

@@ -99,7 +99,7 @@ class Bench:
     def get(self, deployment: Deployment, path: str = "/", *, host: str | None = None) -> HttpAnswer:
         """Ask through the front door, until the app is up."""
         client = self.platform.client(deployment, host=host)
-        until = time.monotonic() + 10
+        until = time.monotonic() + 30
         while (answer := client.request("GET", path, timeout_s=10)).status == 502 and time.monotonic() < until:
             time.sleep(0.05)
         return answer
@@ -122,7 +122,7 @@ class Bench:
         assert result.exit_code == 0, result
         return result.stdout.decode().strip()
 
-    def until(self, is_so: Callable[[], bool], within_s: float = 10.0) -> None:
+    def until(self, is_so: Callable[[], bool], within_s: float = 30.0) -> None:
         """Wait until something is so; fails after its time."""
         deadline = time.monotonic() + within_s
         while not is_so():
@@ -135,7 +135,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[SshTar
     """A blank target and the platform installed on it."""
     home = tmp_path_factory.mktemp("lab") / "home"
     provider = LocalProvider(Settings(home=str(home)))
-    target = SshTarget(provider.create(ServerRequest(run="r", slot=0)), connect_within_s=10)
+    target = SshTarget(provider.create(ServerRequest(run="r", slot=0)), connect_within_s=30)
     platform = ProcfilePlatform()
     platform.install(target, Observations())
     try:

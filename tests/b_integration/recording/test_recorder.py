@@ -191,7 +191,7 @@ def test_what_a_killed_writer_was_told_is_kept_is_in_the_store(store: StoreHandl
     writer.send_signal(signal.SIGKILL)
     promised = max([promised, *map(int, writer.stdout.read().split())])
     writer.stdout.close()
-    writer.wait(10)
+    writer.wait(60)
     (found,) = recover(store.engine, tmp_path, wait_s=5)
     assert (found.run, found.state, found.problems) == ("r1", "aborted", ())
     came = statuses(store)

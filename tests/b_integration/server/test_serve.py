@@ -39,7 +39,7 @@ def test_it_ends_cleanly(lab: Lab, ending: signal.Signals) -> None:
     """Ctrl-C, or a service manager's stop: exit 0, and no traceback."""
     with serving(lab) as served:
         served.process.send_signal(ending)
-        assert served.process.wait(10) == 0
+        assert served.process.wait(60) == 0
         assert served.process.stdout is not None
         assert "Traceback" not in served.process.stdout.read()
 
@@ -94,7 +94,7 @@ def test_enter_makes_another_link(lab: Lab) -> None:
         assert len(set(links)) == 2
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
         process.stdout.close()
         os.close(ours)
         os.close(theirs)
@@ -128,7 +128,7 @@ def test_the_secret_never_shows(lab: Lab) -> None:
         with open(f"/proc/{served.process.pid}/cmdline", "rb") as file:  # noqa: PTH123
             assert lab.store.url.encode() not in file.read()
         served.process.terminate()
-        served.process.wait(10)
+        served.process.wait(60)
         assert served.process.stdout is not None
         assert lab.store.url not in served.process.stdout.read()
 
@@ -139,7 +139,7 @@ def test_a_run_names_its_page(lab: Lab) -> None:
         named = page_of(lab.store.home, "some-run")
         assert named == f"{served.origin}/runs/some-run"
         served.process.send_signal(signal.SIGTERM)
-        assert served.process.wait(10) == 0
+        assert served.process.wait(60) == 0
     assert page_of(lab.store.home, "some-run") is None
 
 
@@ -149,7 +149,7 @@ def test_each_server_has_a_note_of_its_own(lab: Lab) -> None:
         with serving(lab) as second:
             assert page_of(lab.store.home, "some-run") == f"{second.origin}/runs/some-run"
             second.process.send_signal(signal.SIGTERM)
-            assert second.process.wait(10) == 0
+            assert second.process.wait(60) == 0
         assert page_of(lab.store.home, "some-run") == f"{first.origin}/runs/some-run"
 
 

@@ -259,7 +259,7 @@ def _interrupt(lab: LabSession, pool: int, *numbers: signal.Signals, collecting_
     for number in numbers:
         os.killpg(process.pid, number)
         time.sleep(0.5)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=150)
     return process.returncode, output
 
 
@@ -295,7 +295,7 @@ def test_asked_to_stop_what_can_not_be_removed_is_said_in_a_line(lab: LabSession
     process = lab.start("--testlab-platform", "careful", "sleeper", pool=2)
     lab.wait_for("asleep", process)
     os.killpg(process.pid, signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=150)
     assert process.returncode == 2, output
     assert "testlab: it sticks" in output
     assert "INTERNALERROR" not in output

@@ -68,7 +68,7 @@ def start(tmp_path: Path) -> Iterator[Callable[[Settings], subprocess.Popen[str]
     yield holder
     for process in started:
         process.kill()
-        process.wait(30)
+        process.wait(90)
         assert process.stdout is not None
         process.stdout.close()
 
@@ -130,7 +130,7 @@ def test_a_run_killed_by_force_holds_its_server_until_the_lease_ends(fleet: Any,
     with pytest.raises(InfraError, match=IN_USE):
         second.create(ask("second"))
     process.send_signal(signal.SIGKILL)
-    process.wait(30)
+    process.wait(90)
     assert "first" in fleet.lease().read_text()
     assert _soon(lambda: second.create(ask("second"))).facts["run"] == "second"
 
@@ -156,7 +156,7 @@ def test_what_a_dead_run_left_is_found_and_given_back(fleet: Any, start: Any) ->
     with pytest.raises(Taken, match=IN_USE):
         provider.destroy(server)
     process.send_signal(signal.SIGKILL)
-    process.wait(30)
+    process.wait(90)
     assert fleet.root().exists()
     _soon(lambda: provider.destroy(server))
     assert not fleet.root().exists()

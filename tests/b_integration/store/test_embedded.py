@@ -72,7 +72,7 @@ def leave(process: subprocess.Popen[str]) -> None:
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.close()
-    process.wait(30)
+    process.wait(90)
     process.stdout.close()
 
 

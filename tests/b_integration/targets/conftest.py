@@ -53,7 +53,7 @@ def any_server(request: pytest.FixtureRequest) -> Iterator[Server]:
 @pytest.fixture
 def target(any_server: Server) -> Iterator[SshTarget]:
     """A line to it."""
-    target = SshTarget(any_server, connect_within_s=10)
+    target = SshTarget(any_server, connect_within_s=30)
     yield target
     target.close()
 
@@ -80,7 +80,7 @@ def running() -> Callable[[str], list[int]]:
 def soon() -> Callable[..., None]:
     """Wait until something is so; fails after its time."""
 
-    def wait(is_so: Callable[[], bool], within_s: float = 10.0) -> None:
+    def wait(is_so: Callable[[], bool], within_s: float = 30.0) -> None:
         deadline = time.monotonic() + within_s
         while not is_so():
             assert time.monotonic() < deadline, f"not so within {within_s} s"

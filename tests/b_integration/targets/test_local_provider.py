@@ -294,7 +294,7 @@ def test_a_killed_run_leaves_nothing(
     made = _made(controller)
     soon(lambda: len(running(nap)) == 3)  # the controller names it as well
     controller.send_signal(number)
-    controller.wait(10)
+    controller.wait(60)
     assert controller.stdout is not None
     controller.stdout.close()
     soon(lambda: not running(nap) and not any(Path(root).exists() for _, root in made))
