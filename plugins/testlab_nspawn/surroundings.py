@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from pytest_testlab.errors import InfraError
 
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
-_CERTIFICATES = Path("/usr/local/share/ca-certificates")
+_CERTIFICATES = "usr/local/share/ca-certificates"
 _RELEASES = ("bullseye", "bookworm", "trixie", "forky", "sid")
 _SUITES = ("", "-updates", "-security")
 _DEFAULT = (
@@ -93,24 +93,24 @@ class Surroundings:
         return whole.hexdigest()[:12]
 
 
-def look() -> Surroundings:
+def look(root: Path = Path("/"), environ: Mapping[str, str] = os.environ) -> Surroundings:
     """This machine's own; raises `InfraError` where hosts could resolve no name."""
-    certificates = {file.name: file.read_bytes() for file in sorted(_CERTIFICATES.rglob("*.crt"))}
+    certificates = {file.name: file.read_bytes() for file in sorted((root / _CERTIFICATES).rglob("*.crt"))}
     environment = dict.fromkeys(_CA_VARIABLES, BUNDLE) if certificates else {}
-    environment |= dict(_proxies(os.environ)) | dict(_npm(os.environ))
+    environment |= dict(_proxies(environ)) | dict(_npm(root, environ))
     return Surroundings(
-        nameservers=_nameservers(),
-        sources=tuple(_sources()),
-        apt_conf=_apt_conf(),
-        pip_conf=_pip_conf(bundle=bool(certificates)),
+        nameservers=_nameservers(root),
+        sources=tuple(_sources(root)),
+        apt_conf=_apt_conf(root),
+        pip_conf=_pip_conf(root, environ, bundle=bool(certificates)),
         environment=environment,
         certificates=certificates,
     )
 
 
-def _nameservers() -> str:
+def _nameservers(root: Path) -> str:
     """The machine's resolv.conf, or that of what stands behind a resolver on loopback, which hosts can't reach."""
-    for file in (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf")):
+    for file in (root / "etc/resolv.conf", root / "run/systemd/resolve/resolv.conf"):
         text = file.read_text(errors="replace") if file.is_file() else ""
         lines = [line for line in text.splitlines() if re.match(r"(nameserver|search|domain|options)\s", line)]
         kept = [line for line in lines if not (line.startswith("nameserver") and _is_here(line.split()[1]))]
@@ -141,17 +141,17 @@ def _usable(url: str) -> bool:
 # --- apt -------------------------------------------------------------------------------------------------------------
 
 
-def _sources() -> Iterator[Source]:
+def _sources(root: Path) -> Iterator[Source]:
     """This machine's sources of Debian, as far as they have one for the release itself, else Debian's own."""
-    found = list(dict.fromkeys([*_deb822_sources(), *_line_sources()]))
+    found = list(dict.fromkeys([*_deb822_sources(root), *_line_sources(root)]))
     if any(not source.suite and "main" in source.components.split() for source in found):
         yield from found
     else:
         yield from (Source(uri=uri, suite=suite, components=components) for uri, suite, components in _DEFAULT)
 
 
-def _deb822_sources() -> Iterator[Source]:
-    for file in sorted(Path("/etc/apt/sources.list.d").glob("*.sources")):
+def _deb822_sources(root: Path) -> Iterator[Source]:
+    for file in sorted((root / "etc/apt/sources.list.d").glob("*.sources")):
         text = "\n".join(line for line in file.read_text(errors="replace").splitlines() if not line.startswith("#"))
         for stanza in re.split(r"\n\s*\n", text):
             fields = {name.lower(): value.strip() for name, value in re.findall(r"(?m)^([\w-]+):(.*)$", stanza)}
@@ -161,8 +161,8 @@ def _deb822_sources() -> Iterator[Source]:
                 )
 
 
-def _line_sources() -> Iterator[Source]:
-    for file in (Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*.list"))):
+def _line_sources(root: Path) -> Iterator[Source]:
+    for file in (root / "etc/apt/sources.list", *sorted((root / "etc/apt/sources.list.d").glob("*.list"))):
         text = file.read_text(errors="replace") if file.is_file() else ""
         for line in text.splitlines():
             match = re.match(r"deb\s+(?:\[[^\]]*\]\s+)?(\S+)\s+(\S+)\s+(.+)", line.strip())
@@ -186,9 +186,9 @@ def _deb822(source: Source, release: str) -> str:
     )
 
 
-def _apt_conf() -> str:
+def _apt_conf(root: Path) -> str:
     kept = ['APT::Install-Recommends "false";']
-    for file in sorted(Path("/etc/apt/apt.conf.d").glob("*")):
+    for file in sorted((root / "etc/apt/apt.conf.d").glob("*")):
         for line in file.read_text(errors="replace").splitlines() if file.is_file() else ():
             match = _APT.fullmatch(line.strip())
             if match and ("://" not in match[1] or _usable(match[1])):
@@ -199,10 +199,11 @@ def _apt_conf() -> str:
 # --- pip, npm, the rest ----------------------------------------------------------------------------------------------
 
 
-def _pip_conf(*, bundle: bool) -> str:
+def _pip_conf(root: Path, environ: Mapping[str, str], *, bundle: bool) -> str:
     kept: dict[str, str] = {"cert": BUNDLE} if bundle else {}
-    files = (Path("/etc/xdg/pip/pip.conf"), Path("/etc/pip.conf"), Path.home() / ".pip/pip.conf")
-    for file in (*files, Path.home() / ".config/pip/pip.conf"):
+    home = root / environ.get("HOME", "root").lstrip("/")
+    files = (root / "etc/xdg/pip/pip.conf", root / "etc/pip.conf", home / ".pip/pip.conf")
+    for file in (*files, home / ".config/pip/pip.conf"):
         parser = configparser.ConfigParser(interpolation=None)
         try:
             parser.read(file)
@@ -212,7 +213,7 @@ def _pip_conf(*, bundle: bool) -> str:
             kept |= dict(_pip_words(parser.items("global")))
     kept |= dict(
         _pip_words(
-            (name[4:].lower().replace("_", "-"), value) for name, value in os.environ.items() if name.startswith("PIP_")
+            (name[4:].lower().replace("_", "-"), value) for name, value in environ.items() if name.startswith("PIP_")
         )
     )
     return "[global]\ndisable-pip-version-check = true\n" + "".join(f"{name} = {kept[name]}\n" for name in sorted(kept))
@@ -228,10 +229,12 @@ def _pip_words(words: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
             yield name.removeprefix("default-"), value
 
 
-def _npm(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _npm(root: Path, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """The registry that npm uses here."""
     found = ""
-    for file in (Path("/etc/npmrc"), Path("/usr/etc/npmrc"), Path("/usr/local/etc/npmrc"), Path.home() / ".npmrc"):
+    home = environ.get("HOME", "root").lstrip("/")
+    for name in ("etc/npmrc", "usr/etc/npmrc", "usr/local/etc/npmrc", f"{home}/.npmrc"):
+        file = root / name
         text = file.read_text(errors="replace") if file.is_file() else ""
         found = next(iter(re.findall(r"(?m)^registry\s*=\s*\"?([^\s\"]+)", text)), found)
     found = environ.get("npm_config_registry", environ.get("NPM_CONFIG_REGISTRY", found))
