@@ -8,12 +8,14 @@ time; different ones are worked on at once.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import secrets
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from pytest_testlab.errors import InfraError, UsageError
 from testlab_nspawn import cgroups, container, images, network, records
@@ -25,6 +27,21 @@ from testlab_nspawn.records import HostRecord, LayerRecord
 TURN_WITHIN_S = 120.0
 STOP_WITHIN_S = 20.0
 _Say = Callable[[str], object]
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def _told(work: Callable[_P, _T]) -> Callable[_P, _T]:
+    """What the machine refuses (a full disk, say) is an `InfraError` to whoever asked."""
+
+    @functools.wraps(work)
+    def wrapped(*arguments: _P.args, **words: _P.kwargs) -> _T:
+        try:
+            return work(*arguments, **words)
+        except OSError as error:
+            raise InfraError(f"{work.__name__} a host of nspawn: {error}") from error
+
+    return wrapped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +88,7 @@ class Hosts:
 
     # --- hosts --------------------------------------------------------------------------------------------------------
 
+    @_told
     def make(self, order: Order, say: _Say = lambda _text: None) -> Made:
         """A new host; one of that name that there is goes first. Raises `InfraError`, `UsageError` for a bad order.
 
@@ -84,6 +102,7 @@ class Hosts:
                 container.start(folder, record, net.bridge)
         return Made(record=record, files=count)
 
+    @_told
     def rebuild(self, order: Order, say: _Say = lambda _text: None) -> Made:
         """The host of that name made anew, under the next epoch, with the address that it has; labels stay.
 
@@ -106,6 +125,7 @@ class Hosts:
         self._sweep_layers()
         return Made(record=record, killed=killed, files=count)
 
+    @_told
     def start(self, name: str) -> HostRecord:
         """Start a host that was stopped, on the disk that it has; already running = done. Raises `InfraError`."""
         with self._turn(name) as (folder, record):
@@ -114,6 +134,7 @@ class Hosts:
                 container.start(folder, record, self._network(record).bridge)
         return record
 
+    @_told
     def stop(self, name: str, within_s: float = STOP_WITHIN_S) -> bool:
         """Have a host power off, or take it off after `within_s` seconds; its disk stays. Returns whether it obeyed."""
         with self._turn(name) as (folder, record):
@@ -121,11 +142,13 @@ class Hosts:
             container.clear(folder, record)
         return obeyed
 
+    @_told
     def power_off(self, name: str) -> None:
         """Take a host's power away at once; its disk stays. Raises `InfraError`."""
         with self._turn(name) as (folder, record):
             container.clear(folder, record)
 
+    @_told
     def remove(self, name: str) -> None:
         """Remove a host and all that belongs to it, in whatever state it is; gone already = done. Raises `InfraError`.
 
@@ -142,6 +165,7 @@ class Hosts:
             self._end_network()
         self._sweep_layers()
 
+    @_told
     def tidy(self) -> None:
         """Remove what belongs to no host and no snapshot: what those left who were killed at making or removing one."""
         self._end_network()
@@ -149,6 +173,7 @@ class Hosts:
         with network.machine_lock():
             images.sweep(self.places, {Path(path) for host in self.every() for path in host.lower})
 
+    @_told
     def write_labels(self, name: str, labels: Mapping[str, str]) -> None:
         """Set these of a host's labels, and keep the others; raises `InfraError`, also when it is gone."""
         with self._turn(name) as (folder, record):
@@ -181,6 +206,7 @@ class Hosts:
 
     # --- layers -------------------------------------------------------------------------------------------------------
 
+    @_told
     def freeze(self, name: str, layer: str, labels: Mapping[str, str]) -> LayerRecord:
         """Make a golden snapshot of a host's disk, without what identifies it. The host goes on after a reboot.
 
@@ -206,6 +232,7 @@ class Hosts:
             container.start(folder, stacked, self._network(stacked).bridge)
         return replace(record, whole=True)
 
+    @_told
     def remove_layer(self, name: str) -> None:
         """Give a snapshot up; gone already = done. Its files go with the last host that stands on it."""
         place = self.places.layer(name)
@@ -215,6 +242,7 @@ class Hosts:
                 records.write_layer(place, replace(record, removed=True))
         self._sweep_layers()
 
+    @_told
     def write_layer_labels(self, name: str, labels: Mapping[str, str]) -> None:
         """Set these of a snapshot's labels, and keep the others; raises `InfraError`, also when it is gone."""
         place = self.places.layer(name)

@@ -89,7 +89,8 @@ def up(base: Path, network: Network) -> None:
         files.write_json(STATE / "forward", {"was": _FORWARD.read_text().strip()})
     _bridge(network)
     call("nft", "-f", "-", within_s=STEP_S, stdin=_table(network))
-    _FORWARD.write_text("1")
+    if _FORWARD.read_text().strip() != "1":
+        _FORWARD.write_text("1")
     files.write_json(claim, {"base": str(base), "up": True})
 
 
@@ -106,7 +107,7 @@ def down(base: Path) -> None:
             _claim(network).unlink(missing_ok=True)
     if not claims():
         was = (files.read_json(STATE / "forward") or {}).get("was")
-        if was in ("0", "1"):
+        if was in ("0", "1") and was != _FORWARD.read_text().strip():
             _FORWARD.write_text(was)
         (STATE / "forward").unlink(missing_ok=True)
 
