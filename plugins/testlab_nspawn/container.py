@@ -21,6 +21,7 @@ START_WITHIN_S = 20.0
 CONSOLE_BYTES = 48 * 1024
 _POWER_OFF = signal.SIGRTMIN + 4
 _POLL_S = 0.01
+_ASK_AGAIN_S = 1.0
 _MODES = {"root": 0o700, "root/.ssh": 0o700, "var/lib/cloud/seed/nocloud": 0o700}
 # The shell joins the groups, and becomes systemd-nspawn in them: nothing of a host is ever outside of its groups.
 _JOIN = 'groups=$1; shift; for procs in $groups; do echo $$ >"$procs" || exit 1; done; exec "$@"'
@@ -117,12 +118,18 @@ def _wait_for_init(record: HostRecord, log: Path) -> None:
 
 
 def stop(record: HostRecord, within_s: float) -> bool:
-    """Ask a host to power off, as its power button would; returns whether it did."""
+    """Ask a host to power off, as its power button would; returns whether it did.
+
+    It is asked again and again: while it boots there is a moment in which it hears nothing.
+    """
+    began = asked = time.monotonic()
     cgroups.signal_init(record.unit, _POWER_OFF)
-    deadline = time.monotonic() + within_s
     while cgroups.processes(record.unit):
-        if time.monotonic() > deadline:
+        if time.monotonic() - began > within_s:
             return False
+        if time.monotonic() - asked > _ASK_AGAIN_S:
+            asked = time.monotonic()
+            cgroups.signal_init(record.unit, _POWER_OFF)
         time.sleep(_POLL_S)
     return True
 

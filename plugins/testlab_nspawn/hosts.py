@@ -21,7 +21,7 @@ from pytest_testlab.errors import InfraError, UsageError
 from testlab_nspawn import cgroups, container, images, network, records
 from testlab_nspawn import places as files
 from testlab_nspawn.commands import call, check_machine
-from testlab_nspawn.recipes import recipe
+from testlab_nspawn.recipes import RECIPES, recipe
 from testlab_nspawn.records import HostRecord, LayerRecord
 
 TURN_WITHIN_S = 120.0
@@ -115,6 +115,7 @@ class Hosts:
             scrap = folder / f"old-{_word()}"
             if (folder / "upper").exists():
                 (folder / "upper").rename(scrap)
+            (folder / "console.log").unlink(missing_ok=True)
             records.write_host(folder, record)
             count = self._furnish(folder, record, order)
             net = self._network(record)
@@ -171,7 +172,8 @@ class Hosts:
         self._end_network()
         self._sweep_layers()
         with network.machine_lock():
-            images.sweep(self.places, {Path(path) for host in self.every() for path in host.lower})
+            stacks: list[HostRecord | LayerRecord] = [*self.every(), *records.every_layer(self.places)]
+            images.sweep(self.places, {Path(path) for record in stacks for path in record.lower})
 
     @_told
     def write_labels(self, name: str, labels: Mapping[str, str]) -> None:
@@ -346,12 +348,17 @@ class Hosts:
         record = records.read_layer(self.places.layer(order.layer))
         if record is None or record.removed or not record.whole:
             raise InfraError(f"there is no snapshot {order.layer}")
-        return _Stack(
-            image=record.image,
-            digest=record.digest,
-            layer=order.layer,
-            lower=(str(self.places.layer(order.layer) / "upper"), *record.lower),
-        )
+        lower = (str(self.places.layer(order.layer) / "upper"), *self._below(record))
+        return _Stack(image=record.image, digest=record.digest, layer=order.layer, lower=lower)
+
+    def _below(self, record: LayerRecord) -> tuple[str, ...]:
+        """What a snapshot stands on, with this machine's configuration as it is now, where its image is still made."""
+        made_of = RECIPES.get(record.image)
+        image = images.find(self.places, made_of) if made_of is not None else None
+        if image is None or image.digest != record.digest:
+            return record.lower
+        layers = [path for path in record.lower if Path(path).is_relative_to(self.places.layers)]
+        return (*layers, *map(str, images.configured(self.places, image)))
 
     def _bare(self, order: Order, say: _Say) -> _Stack:
         wanted = recipe(order.image)

@@ -26,18 +26,24 @@ BUILD_WITHIN_S = 900.0
 LAYER_WITHIN_S = 120.0
 UNUSED_DAYS = 30
 _ALONE = ("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+# In memory: dpkg asks for its files to be on the disk thousands of times, and one copy at the end does as well.
 _DEBOOTSTRAP = """
 set -eu
-debootstrap --variant=minbase --include="$packages" "$release" "$place/root" "$mirror" >"$place/log" 2>&1 || {
+mkdir "$place/root" "$place/mounted"
+mount -t tmpfs -o mode=0755,size=3g tmpfs "$place/mounted"
+debootstrap --variant=minbase --include="$packages" "$release" "$place/mounted" "$mirror" >"$place/log" 2>&1 || {
     tail -n 5 "$place/log" >&2
     exit 1
 }
-cd "$place/root"
+cd "$place/mounted"
+"""
+_COPY = """
+cp -a . "$place/root/"
 """
 _OVERLAY = """
 set -eu
 mkdir -p "$place/root" "$place/work" "$place/mounted"
-mount -t overlay overlay -o "lowerdir=$lower,upperdir=$place/root,workdir=$place/work" "$place/mounted"
+mount -t overlay overlay -o "lowerdir=$lower,upperdir=$place/root,workdir=$place/work,volatile" "$place/mounted"
 cd "$place/mounted"
 """
 _INSIDE = """
@@ -138,11 +144,11 @@ def _build(places: Places, recipe: Recipe, below: Image | None, handle: int) -> 
     if below is None:
         env |= {"packages": ",".join(recipe.packages), "mirror": around.mirror}
         env |= {name: around.environment[name] for name in ("http_proxy", "no_proxy") if name in around.environment}
-        script = _DEBOOTSTRAP
+        script = _DEBOOTSTRAP + _INSIDE + _COPY
     else:
         env["lower"] = ":".join(map(str, configured(places, below)))
-        script = _OVERLAY
-    _alone(script + _INSIDE, env, BUILD_WITHIN_S, handle, f"the image {recipe.name} can't be made")
+        script = _OVERLAY + _INSIDE
+    _alone(script, env, BUILD_WITHIN_S, handle, f"the image {recipe.name} can't be made")
     _settle(place, _folder(places, recipe), "image.json", {"name": recipe.name, "digest": recipe.digest})
 
 

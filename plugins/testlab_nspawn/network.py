@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import json
+import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +82,7 @@ def choose(base: Path) -> Network:
 def up(base: Path, network: Network) -> None:
     """Set up what is missing of a network; raises `InfraError`. A host's record must be there before."""
     claim = _claim(network)
-    if (files.read_json(claim) or {}).get("up") and Path(f"/sys/class/net/{network.bridge}").exists():
+    if (files.read_json(claim) or {}).get("up") and _is_there(network.bridge):
         return
     claim.parent.mkdir(mode=0o700, exist_ok=True)
     files.write_json(claim, {"base": str(base), "up": False})
@@ -99,7 +100,7 @@ def down(base: Path) -> None:
     for number, owner in claims().items():
         if owner == str(base):
             network = Network(number=number)
-            if Path(f"/sys/class/net/{network.bridge}").exists():
+            if _is_there(network.bridge):
                 call("ip", "link", "del", network.bridge, within_s=STEP_S)
             # nothing is said of a table that isn't there
             gone = f"table ip {network.bridge}\ndelete table ip {network.bridge}\n"
@@ -114,7 +115,7 @@ def down(base: Path) -> None:
 
 def _bridge(network: Network) -> None:
     lines = []
-    if not Path(f"/sys/class/net/{network.bridge}").exists():
+    if not _is_there(network.bridge):
         # an address of its own, else it changes with the hosts
         lines.append(f"link add {network.bridge} address 02:54:4c:4d:00:{network.number:02x} type bridge")
     lines.append(f"address replace {network.gateway}/{network.subnet.prefixlen} dev {network.bridge}")
@@ -147,6 +148,13 @@ def claims() -> dict[int, str]:
     return found
 
 
+def _is_there(link: str) -> bool:
+    """Whether this machine has a link of this name. In a container /sys may show those of another machine."""
+    with contextlib.suppress(OSError):
+        return socket.if_nametoindex(link) > 0
+    return False
+
+
 def _routes() -> list[ipaddress.IPv4Network]:
     found = []
     for route in json.loads(call("ip", "-4", "-j", "route", "show", "table", "all", within_s=STEP_S) or "[]"):
@@ -175,7 +183,7 @@ def connect(unit: str, bridge: str, address: str, gateway: str) -> None:
 
 def disconnect(unit: str) -> None:
     """Remove a host's namespace and its end of the bridge; gone already = done. Raises `InfraError`."""
-    if Path(f"/sys/class/net/{unit}").exists():
+    if _is_there(unit):
         call("ip", "link", "del", unit, within_s=STEP_S)
     if namespace(unit).exists():
         call("ip", "netns", "del", unit, within_s=STEP_S)

@@ -28,6 +28,7 @@ LOOK_WITHIN_S = 15.0
 ISOLATION = "systemd-nspawn, shared kernel"
 USER = "root"
 _POLL_S = 0.02
+_LOOK_S = 1.0
 _LOOK = r"""
 echo "boot_id=$(cat /proc/sys/kernel/random/boot_id)"
 echo "machine_id=$(cat /etc/machine-id)"
@@ -185,11 +186,13 @@ class NspawnProvider:
     def _wait_for_sshd(self, server: Server) -> None:
         """Ask often, which costs nothing here; raises `InfraError` when the host ends, or its time is up."""
         assert server.ssh is not None
-        deadline = time.monotonic() + ANSWER_WITHIN_S
+        started = looked = time.monotonic()
         while not _greets(server.ssh):
-            if not self._hosts.runs(server.name):
-                raise InfraError(f"{server.name} ended before its sshd answered")
-            if time.monotonic() > deadline:
+            if time.monotonic() - looked > _LOOK_S:
+                looked = time.monotonic()
+                if not self._hosts.runs(server.name):
+                    raise InfraError(f"{server.name} ended before its sshd answered")
+            if time.monotonic() - started > ANSWER_WITHIN_S:
                 raise InfraError(f"{server.name}: no sshd answered within {ANSWER_WITHIN_S:g} s")
             time.sleep(_POLL_S)
 
