@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import pytest
 from testlab_local.provider import LocalProvider
 from testlab_server.reaping import Reaping
 
 from pytest_testlab import labels
-from pytest_testlab.model import ServerRequest
+from pytest_testlab.model import Server, ServerRequest
 from pytest_testlab.options import Settings
 
 HOUR = dt.timedelta(hours=1)
+
+
+@pytest.fixture
+def provider(settings: Settings) -> Iterator[LocalProvider]:
+    """A provider that lets go of all it made, also of what was reaped by another."""
+    provider = LocalProvider(settings)
+    yield provider
+    for run in ("old", "older", "young"):
+        provider.destroy(Server(name=f"{run}-0", provider="local"))
 
 
 def made(provider: LocalProvider, run: str, expires_in: dt.timedelta) -> str:
