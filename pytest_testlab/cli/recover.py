@@ -42,6 +42,8 @@ def handle(args: argparse.Namespace) -> int:
     for reaped in swept:
         for resource in reaped.deleted:
             print(harmless(f"removed the {resource.kind} {resource.name} of {resource.provider}, which was left"))
+        for why in reaped.skipped.values():
+            print(harmless(f"what was left must be looked for by hand: {why}"))
         for error in reaped.errors:
             print(harmless(f"what was left can't be removed: {error}; testlab reap tries again once it has expired"))
     if not found:

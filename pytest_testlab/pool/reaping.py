@@ -39,7 +39,7 @@ def reap_all(
 
 
 def sweep_runs(provider: str, runs: Iterable[str], settings: Settings, environ: Mapping[str, str]) -> Reaped:
-    """Remove at once what runs left that are known to work no more; a provider that can't be asked is an error of it.
+    """Remove at once what runs left that are known to work no more; a provider that can't be asked is skipped.
 
     What it says is masked.
     """
@@ -48,7 +48,7 @@ def sweep_runs(provider: str, runs: Iterable[str], settings: Settings, environ: 
     try:
         providers, _ = _asked(manager, settings, [provider])
     except UsageError as error:
-        return Reaped(errors=(str(error),))
+        return Reaped(skipped={provider: str(error)})
     try:
         return masked(sweep(providers[provider], *runs), _mask(manager, settings))
     finally:
