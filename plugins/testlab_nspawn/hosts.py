@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import ipaddress
 import os
 import secrets
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -62,6 +63,8 @@ class Order:
     """What cloud-init reads at first boot."""
     private: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Files to keep beside its record, closed to everybody but root: name → text."""
+    address: str | None = None
+    """What a new host is to have of this folder's network; None = whatever is free."""
     boot: bool = True
 
 
@@ -293,7 +296,7 @@ class Hosts:
                         image="",
                         digest="",
                         labels=dict(order.labels),
-                        address=net.free(taken),
+                        address=_address(order, net, taken),
                         gateway=net.gateway,
                         machine_id=uuid.uuid4().hex,
                         word=_word(),
@@ -425,6 +428,14 @@ class _Stack:
 
 def _stacked(record: HostRecord, stack: _Stack) -> HostRecord:
     return replace(record, image=stack.image, digest=stack.digest, layer=stack.layer, lower=stack.lower)
+
+
+def _address(order: Order, net: network.Network, taken: Sequence[str]) -> str:
+    if order.address is None:
+        return net.free(taken)
+    if order.address in taken or ipaddress.IPv4Address(order.address) not in net.subnet:
+        raise InfraError(f"{order.name}: the address {order.address} isn't free in {net.subnet}")
+    return order.address
 
 
 def _word() -> str:

@@ -15,8 +15,9 @@ or, with what a test needs besides::
 By hand: `make standin`, with options in STANDIN ("--hosts loopback --speed 20").
 
 **Hosts.** `NoHosts` (there is nobody at the addresses), `LoopbackHosts` (folders of this machine with a real SSH server
-each, no root). Where port 22 can't be had, every sshd listens on `standin.ssh_port`, of the server's own address; a
-client must be told so, since the API knows no such thing.
+each, no root), `standin.nspawn.NspawnHosts` (a whole Debian each, with its own cloud-init, for root). Where port 22
+can't be had, every sshd listens on `standin.ssh_port`, of the server's own address; a client must be told so, since the
+API knows no such thing.
 
 **Time.** A boot takes 25 s, cloud-init 15 s more, each give or take a fifth, divided by `speed`. Dates and the quota
 are never sped up: labels hold true dates, and a client can't know.

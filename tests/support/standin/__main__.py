@@ -12,7 +12,14 @@ from standin.hosts import Hosts, NoHosts
 from standin.loopback import LoopbackHosts
 from standin.standing import StandIn
 
-HOSTS: dict[str, Callable[[], Hosts]] = {"none": NoHosts, "loopback": LoopbackHosts}
+
+def _nspawn() -> Hosts:
+    from standin.nspawn import NspawnHosts  # root's alone
+
+    return NspawnHosts()
+
+
+HOSTS: dict[str, Callable[[], Hosts]] = {"none": NoHosts, "loopback": LoopbackHosts, "nspawn": _nspawn}
 
 
 def main() -> int:
