@@ -6,9 +6,11 @@ It is made once a run and carries the lab's labels, so that a reaper finds it wh
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pytest_testlab.errors import InfraError
 from testlab_hetzner.cloud import Cloud, Refused
 from testlab_hetzner.firstboot import KeyPair, new_key
 
@@ -29,13 +31,16 @@ class Keys:
         self._lock = threading.Lock()
         self._pairs: dict[str, KeyPair] = {}
         self._made: dict[str, RunKey] = {}
+        self._failed_at, self._failure = 0.0, ""
 
     def of(self, run: str, labels: Mapping[str, str]) -> RunKey:
         """The key of a run, made for whoever asks first, with their labels; raises `InfraError`."""
+        came = time.monotonic()
         with self._lock:  # the other slots need it as well, so that they may wait
             if run not in self._made:
-                pair = self._pairs.setdefault(run, new_key())  # the same when it is tried again: it may be there
-                self._made[run] = RunKey(pair=pair, id=self._make(f"testlab-{run}-{pair.digest[:8]}", pair, labels))
+                if came < self._failed_at:  # while this one waited: it would only fail once more, after as long
+                    raise InfraError(self._failure)
+                self._made[run] = self._new(run, labels)
             return self._made[run]
 
     def close(self) -> None:
@@ -44,6 +49,14 @@ class Keys:
             for run, key in list(self._made.items()):
                 remove(self._cloud, key.id)
                 del self._made[run]
+
+    def _new(self, run: str, labels: Mapping[str, str]) -> RunKey:
+        pair = self._pairs.setdefault(run, new_key())  # the same when it is tried again: it may be there
+        try:
+            return RunKey(pair=pair, id=self._make(f"testlab-{run}-{pair.digest[:8]}", pair, labels))
+        except InfraError as error:
+            self._failed_at, self._failure = time.monotonic(), str(error)
+            raise
 
     def _make(self, name: str, pair: KeyPair, labels: Mapping[str, str]) -> int:
         what = f"making the SSH key {name}"

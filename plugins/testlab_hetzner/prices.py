@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ class Prices:
         self._cloud = cloud
         self._lock = threading.Lock()
         self._list: Mapping[str, Any] | None = None
+        self._not_before = 0.0
 
     def server(self, type_: str, location: str, *, ipv4: bool) -> float | None:
         """Of a server with its addresses; raises `InfraError` when the list can't be had."""
@@ -41,12 +43,24 @@ class Prices:
     def _pricing(self) -> Mapping[str, Any]:
         with self._lock:
             if self._list is None:
-                answer = self._cloud.ask("reading the price list", lambda client: client.request("GET", "/pricing"))
-                pricing = answer.get("pricing")
-                if not isinstance(pricing, dict):
-                    raise InfraError("reading the price list: there is none in the API's answer")
-                self._list = pricing if pricing.get("currency") == "EUR" else {}
+                if time.monotonic() < self._not_before:
+                    raise InfraError("reading the price list: it could not be had a moment ago")
+                try:
+                    self._list = self._read()
+                except InfraError:
+                    self._not_before = time.monotonic() + 3 * self._cloud.times.prices
+                    raise
             return self._list
+
+    def _read(self) -> Mapping[str, Any]:
+        what = "reading the price list"
+        answer = self._cloud.ask(
+            what, lambda client: client.request("GET", "/pricing"), within_s=self._cloud.times.prices
+        )
+        pricing = answer.get("pricing")
+        if not isinstance(pricing, dict):
+            raise InfraError(f"{what}: there is none in the API's answer")
+        return pricing if pricing.get("currency") == "EUR" else {}
 
 
 def _named(items: Any, key: str, name: str) -> Mapping[str, Any]:

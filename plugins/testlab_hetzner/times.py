@@ -18,6 +18,8 @@ class Times:
     pause: float = 1.0
     """Before the first time that a call is tried again; doubled with each, up to `longest_pause`."""
     longest_pause: float = 15.0
+    prices: float = 20.0
+    """For the price list, without which it goes as well; then it isn't asked for again for three times as long."""
     start: float = 240.0
     """For the actions of a create or a rebuild to end."""
     ssh: float = 180.0
@@ -28,7 +30,7 @@ class Times:
     """From then on, until cloud-init is through."""
     line: float = 10.0
     """For a line to a server that was there before."""
-    create: float = 600.0
+    create: float = 300.0
     """For a create with everything that is tried in its course; then what is under way ends by its own time."""
     refusal: float = 300.0
     """For which a type that was not to be had at a location isn't asked for there again."""
@@ -47,8 +49,6 @@ class Times:
     """For a disk to be frozen."""
     off: float = 60.0
     """For a server to shut down by itself."""
-    rescue: float = 120.0
-    """For the rescue system to come up and tell what is on the disk."""
 
     def faster(self, by: float) -> Times:
         """With all pauses shorter, for a cloud that is so much faster; what has a deadline keeps it."""
