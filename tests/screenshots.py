@@ -36,10 +36,11 @@ PAGES = {
     "attempt-error": f"/runs/latest/tests/{LOST.test}",
     "attempt-blocked": f"/runs/latest/tests/{PROXY.test.replace('::install', '::check')}",
     "tests": "/tests",
+    "servers": "/servers",
     "test": f"/tests/{CRASH.test}",
     "not-here": f"/runs/latest/tests/{PROXY.test[:-2]}",
 }
-EMPTY = {"empty-morning": "/", "empty-runs": "/runs", "empty-tests": "/tests"}
+EMPTY = {"empty-morning": "/", "empty-runs": "/runs", "empty-tests": "/tests", "empty-servers": "/servers"}
 
 
 def main() -> None:
@@ -57,6 +58,7 @@ def main() -> None:
             for day in range(24, 0, -1):
                 lab.play(_name(day), first_night() if day % 7 else second_night(), days_ago=day)
             lab.play(_name(0), second_night())
+            lab.lease_some(_name(0))
             _shoot(browser, lab, PAGES, folder)
             _shoot_running(browser, lab, folder)
         browser.close()

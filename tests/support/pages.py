@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flask.testing import FlaskClient
-from nights import Night, Outcome, play, provenance
+from nights import PROXY, Night, Outcome, play, provenance
 from playwright.sync_api import Browser, BrowserContext, Page
 from testlab_server.app import create_app
 from testlab_server.auth import LoginLinks, server_secret
@@ -22,6 +22,8 @@ from testlab_server.config import ServerConfig
 from pytest_testlab.recording.recorder import Recorder
 from pytest_testlab.recording.recover import recover
 from pytest_testlab.store.embedded import StoreHandle
+from pytest_testlab.store.writes import leases
+from pytest_testlab.store.writes.leases import Claimant
 
 NAVIGATION = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document", "Sec-Fetch-Site": "none"}
 """What a browser sends along when a person follows a link."""
@@ -51,6 +53,27 @@ class Lab:
         finally:
             night.end("interrupted", "Ctrl-C")
             assert recorder.close(20)
+
+    def lease_some(self, run: str) -> None:
+        """A server that a run kept, one that it uses, and one of which nothing was heard for a while."""
+        until = dt.datetime.now(dt.UTC) + dt.timedelta(hours=3)
+        with self.store.engine.begin() as connection:
+            for slot, state in enumerate(("kept", "held", "lapsed")):
+                name = f"testlab-{run}-{slot}"
+                who = Claimant(
+                    key=f"hetzner/{name}",
+                    provider="hetzner",
+                    server=name,
+                    run=run,
+                    slot=slot,
+                    holder=f"{run} lab:4121",
+                    trigger="scheduled-nightly",
+                    eur_per_hour=0.0104,
+                    address=f"ssh -p 22 root@192.0.2.{slot + 1}",
+                )
+                granted = leases.take(connection, who, 1e-6 if state == "lapsed" else 180)
+                if granted is not None and state == "kept":
+                    leases.keep(connection, who, granted.epoch, until, "failed", PROXY.test)
 
     def client(self, **config: Any) -> FlaskClient:
         """A client that nobody let in."""
