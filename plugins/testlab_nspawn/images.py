@@ -22,7 +22,7 @@ from testlab_nspawn.places import Places
 from testlab_nspawn.recipes import RECIPES, Recipe
 from testlab_nspawn.surroundings import Surroundings, look
 
-BUILD_WITHIN_S = 900.0
+BUILD_WITHIN_S = 1800.0
 LAYER_WITHIN_S = 120.0
 UNUSED_DAYS = 30
 _ALONE = ("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
