@@ -74,27 +74,31 @@ class Layout:
 
     @property
     def bind(self) -> str:
-        """What nginx listens on: loopback only, where the lab comes by loopback; else every address."""
-        return str(self.front_port) if self._loopback is None else f"{self._loopback}:{self.front_port}"
+        """What nginx listens on: loopback only, where the lab comes by loopback; else every address of that version."""
+        host = self._address
+        if host is not None and host.is_loopback:
+            return self._at(host)
+        return f"[::]:{self.front_port}" if host is not None and host.version == 6 else str(self.front_port)
 
     @property
     def front_address(self) -> str:
         """The front door as the target itself reaches it."""
-        return f"{self._loopback or '127.0.0.1'}:{self.front_port}"
+        host = self._address
+        if host is not None and host.is_loopback:
+            return self._at(host)
+        return f"[::1]:{self.front_port}" if host is not None and host.version == 6 else f"127.0.0.1:{self.front_port}"
 
     @property
-    def _loopback(self) -> str | None:
-        """The loopback address by which the lab comes, since a machine has many; None where it comes by another one."""
+    def _address(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+        """The address by which the lab comes; None where it has only a name for it."""
         host = self.server.ssh.host if self.server.ssh is not None else "127.0.0.1"
-        if host == "localhost":
-            return "127.0.0.1"
         try:
-            address = ipaddress.ip_address(host)
+            return ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
         except ValueError:
             return None
-        if not address.is_loopback:
-            return None
-        return host if address.version == 4 else "127.0.0.1"
+
+    def _at(self, host: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+        return f"[{host}]:{self.front_port}" if host.version == 6 else f"{host}:{self.front_port}"
 
 
 def ask_root(target: Target) -> str:
