@@ -7,6 +7,7 @@ import datetime as dt
 from flask import Flask
 from sqlalchemy import Engine
 
+from pytest_testlab.moments import zone
 from pytest_testlab.money import euro
 from testlab_server import mistakes, pages, reading, security
 from testlab_server.ansi import plain
@@ -54,6 +55,10 @@ def create_app(engine: Engine, config: ServerConfig) -> Flask:
     return app
 
 
+def _zone_now() -> str:
+    return zone(dt.datetime.now(dt.UTC).astimezone())
+
+
 def login_links(app: Flask) -> LoginLinks:
     """What makes login links for an app."""
     links: LoginLinks = app.extensions["testlab-login-links"]
@@ -79,4 +84,4 @@ def _teach_templates(app: Flask) -> None:
         row_order=runs.order,
         plain=plain,
     )
-    app.jinja_env.globals.update(letters=statuses.LETTERS, shares=statuses.shares, said=nights.SAID)
+    app.jinja_env.globals.update(letters=statuses.LETTERS, shares=statuses.shares, said=nights.SAID, zone_now=_zone_now)

@@ -162,7 +162,7 @@ class Visit:
 def visiting(browser: Browser, origin: str, link: str) -> Iterator[Visit]:
     """Log in by a link; whatever the browser complains of by the end fails the test."""
     context: BrowserContext = browser.new_context()
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(60_000)  # a deadline: beside other work a browser may take its time
     page = context.new_page()
     complaints: list[str] = []
     page.on(

@@ -45,6 +45,16 @@ def show(run: str) -> str:
         )
 
 
+@blueprint.get("/<run>/rows")
+def rows(run: str) -> str:
+    """The next rows of a long run's table: those whose `order` comes after `after`."""
+    with reading() as connection:
+        shown = found_run(connection, run)
+        return _watching(
+            connection, shown, lambda watch: render_template("run_more.html", **_context(watch), **_rows(watch))
+        )
+
+
 @blueprint.get("/<run>/live")
 def live(run: str) -> str:
     """What moves on a run's page; what didn't move since `seen` is left out."""
@@ -70,8 +80,15 @@ def _moves(connection: Connection, watch: Watch) -> str:
 def _whole(connection: Connection, watch: Watch) -> dict[str, object]:
     # How its targets came to be; nothing while it goes on.
     transcript = (attempts.transcript(connection, watch.run.run) or b"").decode(errors="replace")
+    return {**_context(watch), **_rows(watch), "transcript": transcript}
+
+
+def _rows(watch: Watch) -> dict[str, object]:
+    """As many rows of the table as were asked for, from where they were asked for."""
     results = present.sorted_results(watch.results.values())
-    return {**_context(watch), "results": results, "transcript": transcript}
+    most = len(results) if "all" in request.args else present.ROWS
+    shown, more = present.page_of(results, request.args.get("after", ""), most)
+    return {"results": shown, "more": more}
 
 
 def _context(watch: Watch) -> dict[str, object]:

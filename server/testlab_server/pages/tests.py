@@ -8,6 +8,7 @@ from pytest_testlab.store.reads import runs, tests
 from testlab_server.pages.lookup import unknown_test
 from testlab_server.present.history import nights, pass_rate, sparkline
 from testlab_server.present.morning import default_lane, lanes_of
+from testlab_server.present.runs import ROWS
 from testlab_server.present.statuses import weight
 from testlab_server.reading import reading
 
@@ -16,7 +17,10 @@ blueprint = Blueprint("tests", __name__, url_prefix="/tests")
 
 @blueprint.get("")
 def index() -> str:
-    """Every test of a lane, what is wrong first; `q` keeps those whose id holds its words."""
+    """Every test of a lane, what is wrong first; `q` keeps those whose id holds its words.
+
+    A long list comes piece by piece, from `after` rows on; with `all` at once.
+    """
     asked = request.args.get("q", "").strip()
     with reading() as connection:
         recent = runs.list_runs(connection, limit=200)
@@ -24,9 +28,13 @@ def index() -> str:
         views = tests.list_tests(connection, lane) if lane else []
     wanted = [view for view in views if all(word in view.test.lower() for word in asked.lower().split())]
     wanted.sort(key=lambda view: (weight(view.last_status), view.test))
+    after = min(request.args.get("after", 0, type=int), len(wanted))
+    shown = wanted[max(0, after) :] if "all" in request.args else wanted[max(0, after) :][:ROWS]
     return render_template(
-        "tests.html",
-        rows=[(view, nights(view.strip)) for view in wanted],
+        "_test_rows.html" if after > 0 else "tests.html",
+        rows=[(view, nights(view.strip)) for view in shown],
+        upto=max(0, after) + len(shown),
+        found=len(wanted),
         total=len(views),
         asked=asked,
         lane=lane,

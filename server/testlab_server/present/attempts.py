@@ -15,6 +15,8 @@ LAST_LINES = 2_000
 """What the first screen of a section holds at most; the whole text is a download."""
 LAST_CHARS = 256 * 1024
 """As `LAST_LINES`, for lines that are long: colours and control characters make a dozen bytes of a page out of one."""
+REST = "between them"
+LEAST_REST_S = 0.1
 _LEAST_TELLING = 8
 """A headline's line shorter than this would be found everywhere."""
 _TELLING = {
@@ -66,11 +68,13 @@ class SectionText:
         return next((line.number for line in self.lines if line.hit), None)
 
 
-def phase_bar(phases: Mapping[str, float]) -> tuple[Phase, ...]:
-    """The phases in the order they came, each with its share."""
-    whole = sum(phases.values())
+def phase_bar(phases: Mapping[str, float], took_s: float | None = None) -> tuple[Phase, ...]:
+    """The phases in the order they came, each with its share; with what none of them has, so that they add up."""
+    rest = (took_s or 0.0) - sum(phases.values())
+    told = {**in_order(phases), **({REST: rest} if phases and rest >= LEAST_REST_S else {})}
+    whole = sum(told.values())
     bar, start = [], 0.0
-    for number, (name, seconds) in enumerate(in_order(phases).items()):
+    for number, (name, seconds) in enumerate(told.items()):
         width = 100 * seconds / whole if whole else 0.0
         bar.append(Phase(name=name, seconds=seconds, start=start, width=width, number=number % 6))
         start += width
@@ -92,6 +96,11 @@ def telling_sections(attempt: AttemptView) -> list[SectionView]:
     present = {section.name: section for section in attempt.sections if section.absent is None and section.kept}
     likely = [present[name] for name in _TELLING.get(attempt.result.failure_class or "", ()) if name in present]
     return likely or list(present.values())[:1] or list(attempt.sections[:1])
+
+
+def in_tabs(sections: Sequence[SectionView]) -> list[SectionView]:
+    """As they were collected, those with text first, then empty ones, and last those that couldn't be had."""
+    return sorted(sections, key=lambda section: (section.absent is not None, not section.kept))
 
 
 def section_text(section: SectionView, raw: bytes, headline: Iterable[str]) -> SectionText:

@@ -83,8 +83,11 @@ def default_lane(runs: Sequence[RunView]) -> str | None:
 
 
 def lanes_of(runs: Sequence[RunView]) -> tuple[str, ...]:
-    """The lanes that had a run lately, the last used first; what ran on a kept server has no nights to compare."""
-    return tuple(dict.fromkeys(run.lane for run in runs if run.mode != ON_SERVER))
+    """The lanes that had a run lately, by name: a pill stands where it stood the last time, whatever ran meanwhile.
+
+    What ran on a kept server has no nights to compare.
+    """
+    return tuple(sorted({run.lane for run in runs if run.mode != ON_SERVER}))
 
 
 def morning(

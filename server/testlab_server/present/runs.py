@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from pytest_testlab.store.views import ResultView, RunView
 from testlab_server.present.statuses import Share, shares, weight
 
+ROWS = 200
+"""Of a long table at a time: a browser is at it as long as the server."""
 PENDING = ("running", "waiting")
 
 
@@ -64,6 +67,12 @@ def sorted_results(results: Iterable[ResultView]) -> list[ResultView]:
 def order(result: ResultView) -> str:
     """Failures first, then by status, what matters most first, and the test's own name; compared as text."""
     return f"{weight(result.status):02} {result.priority} {result.test}"
+
+
+def page_of(results: Sequence[ResultView], after: str = "", most: int = ROWS) -> tuple[Sequence[ResultView], int]:
+    """(the results in their order that come after an `order`, at most so many; how many more there are)."""
+    begin = bisect_right(results, after, key=order) if after else 0
+    return results[begin : begin + most], max(0, len(results) - begin - most)
 
 
 def row_id(result: ResultView) -> str:

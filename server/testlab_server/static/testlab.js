@@ -31,6 +31,9 @@ function placeRows() {
   for (const row of moved) row.remove();
   moved.forEach((row, index) => {
     const rows = places[index].rows;
+    const more = places[index].querySelector("tr[data-more]");
+    // It belongs to those that haven't come yet, and comes with them.
+    if (more && row.dataset.order > more.dataset.order) return;
     let low = 0;
     let high = rows.length;
     while (low < high) {
@@ -42,6 +45,28 @@ function placeRows() {
     places[index].insertBefore(row, rows[low] || null);
   });
 }
+
+// Of a long table not all rows are there. One that changed gets a place if it belongs among those that are; else it is
+// left out, and comes with the others.
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const more = document.querySelector("tr[data-more]");
+  if (!more) return;
+  const answer = document.createElement("template");
+  answer.innerHTML = event.detail.serverResponse;
+  const rows = answer.content.querySelector("template");
+  if (!rows) return;
+  for (const row of rows.content.querySelectorAll("tr[data-moved]")) {
+    if (document.getElementById(row.id)) continue;
+    if (row.dataset.order > more.dataset.order) {
+      row.remove();
+    } else {
+      const place = document.createElement("tr");
+      place.id = row.id;
+      more.before(place);
+    }
+  }
+  event.detail.serverResponse = answer.innerHTML;
+});
 
 openLogs(document);
 document.addEventListener("htmx:afterSettle", (event) => {

@@ -299,6 +299,8 @@ def test_phases_fill_their_bar() -> None:
     bar = attempts.phase_bar({"ready": 1.0, "build": 3.0})
     assert [(phase.name, phase.start, phase.width) for phase in bar] == [("build", 0, 75), ("ready", 75, 25)]
     assert attempts.phase_bar({"build": 0.0})[0].width == 0
+    bar = attempts.phase_bar({"build": 3.0}, 4.0)
+    assert [(phase.name, phase.width) for phase in bar] == [("build", 75), ("between them", 25)]
     assert list(words.in_order({"odd": 1, "check: b": 1, "total": 1, "check: a": 1, "upload": 1})) == [
         "upload",
         "check: a",

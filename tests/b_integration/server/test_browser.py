@@ -159,6 +159,29 @@ def test_a_run_fills_while_it_goes_on(new_lab: Callable[[], Lab], browser: Brows
         assert visit.page.evaluate("window.sameDocument")
 
 
+def test_a_long_table_grows_as_it_is_read(new_lab: Callable[[], Lab], browser: Browser) -> None:
+    """200 rows come at first, the others when a reader gets there; one that fails meanwhile is put among the first."""
+    lab = new_lab()
+    outcomes = [Outcome(test=f"apps/a{number:03}/testlab.toml::install") for number in range(250)]
+    fails = replace(CRASH, test="apps/z-last/testlab.toml::install")
+    with (
+        serving(lab) as served,
+        visiting(browser, served.origin, served.link) as visit,
+        lab.running("20261121-1000-long", [*outcomes, fails]) as night,
+    ):
+        expect(visit.page.locator("#morning .sub")).to_contain_text("first run", timeout=90_000)
+        visit.go("/runs/20261121-1000-long")
+        rows = visit.page.locator("table.results tbody tr[id]")
+        expect(rows).to_have_count(200, timeout=90_000)
+        night.start(fails)
+        night.finish(fails)
+        expect(rows.first).to_contain_text("z-last", timeout=90_000)
+        expect(rows).to_have_count(201, timeout=90_000)
+        visit.page.locator("tr.more").scroll_into_view_if_needed()
+        expect(rows).to_have_count(251, timeout=90_000)
+        expect(visit.page.locator("tr.more")).to_have_count(0, timeout=90_000)
+
+
 def test_the_morning_page_renews_itself(new_lab: Callable[[], Lab], browser: Browser) -> None:
     """A page that is left open shows the next night, and is left alone until then."""
     lab = new_lab()

@@ -6,6 +6,7 @@ import dataclasses
 import re
 import time
 from collections.abc import Callable
+from html import unescape
 
 import pytest
 from flask.testing import FlaskClient
@@ -295,3 +296,41 @@ def test_a_store_that_is_away(lab: Lab) -> None:
     assert "The store is away" in answer.get_data(as_text=True)
     assert answer.headers["Refresh"] == "10"
     assert client.get("/healthz", headers=HOST).status_code == 503
+
+
+def test_a_long_run_comes_piece_by_piece(new_lab: Callable[[], Lab]) -> None:
+    """Of 450 tests the worst 200 are sent, the others when a reader gets there, each just once; or all at once."""
+    lab = new_lab()
+    lab.play("20261121-0231-long", [Outcome(test=f"apps/a{n:03}/testlab.toml::install") for n in range(449)] + [CRASH])
+    client = logged_in(lab)
+    page, rows, pieces = page_of(client, "/runs/20261121-0231-long"), [], 0
+    while True:
+        rows += re.findall(r'<tr id="(r-\w+)"', page)
+        pieces += 1
+        more = re.search(r'hx-get="(/runs/[^"]*/rows[^"]*)"', page)
+        if more is None:
+            break
+        page = page_of(client, unescape(more[1]))
+    assert (len(rows), len(set(rows)), pieces) == (450, 450, 3)
+    assert page_of(client, "/runs/20261121-0231-long?all=1").count('<tr id="r-') == 450
+    assert "app-crash" in page_of(client, "/runs/20261121-0231-long").partition("</tr>\n<tr")[0]
+    names, page = [], page_of(client, "/tests")
+    while True:
+        names += re.findall(
+            r'<li class="test-row">\s*<span class="test-name">.*?href="(/tests/[^"]*)"', page, re.DOTALL
+        )
+        more = re.search(r'<li class="more" hx-get="([^"]*)"', page)
+        if more is None:
+            break
+        page = page_of(client, unescape(more[1]))
+    assert len(names) == len(set(names)) == 450
+
+
+def test_pills_and_tabs_keep_their_places(client: FlaskClient) -> None:
+    """Lanes stand by name, whichever ran last; of a bundle's tabs those of absent sections come last."""
+    page = page_of(client, f"/runs/latest/tests/{CRASH.test}")
+    bundle = page[page.index('<nav class="tabs"') :]
+    tabs = re.findall(r'class="(absent)?"', bundle[: bundle.index("</nav>")])
+    assert "absent" in tabs
+    assert tabs == sorted(tabs)
+    assert "Times are by the lab" in page_of(client, "/")
