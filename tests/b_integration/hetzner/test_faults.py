@@ -10,7 +10,7 @@ import pytest
 from hetzner import Make, a_request, pointed_at
 from standin import Fault, Kind, LoopbackHosts, NoHosts, StandIn, limit_exceeded, locked, rate_limited
 
-from pytest_testlab.errors import InfraError
+from pytest_testlab.errors import InfraError, NotBlankError
 from pytest_testlab.model import ServerRequest
 
 ORDER = {"method": "POST", "path": "^/servers$"}
@@ -181,6 +181,16 @@ def test_a_delete_that_lies_is_found_out(cloud: StandIn, make: Make) -> None:
         provider.destroy(second)
     cloud.behave()
     provider.destroy(second)
+
+
+def test_a_rebuild_that_fails_hands_over_nothing(cloud: StandIn, make: Make) -> None:
+    """It raises with the API's reason, and leaves the server for the pool to replace."""
+    provider = make()
+    server = provider.create(a_request())
+    cloud.misbehave(Fault(kind=Kind.FAILED_ACTION, command="rebuild_server"))
+    with pytest.raises(NotBlankError, match=rf"^{server.name} can't be made blank: .*the action rebuild_server failed"):
+        provider.blank(server)
+    provider.destroy(server)
 
 
 def test_an_action_that_never_ends_is_given_up() -> None:
