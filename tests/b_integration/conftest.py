@@ -17,6 +17,24 @@ from pytest_testlab.options import Settings
 from pytest_testlab.store.embedded import StoreHandle, open_store
 from pytest_testlab.store.schema import metadata
 
+LONGEST = (
+    "test_drill.py",
+    "test_bad_days.py",
+    "test_trouble.py",
+    "test_nights.py",
+    "test_store_away.py",
+    "test_terminal.py",
+    "test_outcomes.py",
+    "test_browser.py",
+)
+"""Files that take a minute or so, the longest first: what begins last must not keep all others waiting."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the longest files begin first; with --no-loadscope-reorder xdist keeps to this order."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
+
 
 @pytest.fixture(scope="session", autouse=True)
 def ctrl_c() -> Iterator[None]:
