@@ -108,7 +108,7 @@ OPTIONS: tuple[Option, ...] = (
         name="provider",
         metavar="P",
         default="local",
-        help="who makes the servers: local, ssh, memory, or a plugin's",
+        help="who makes the servers: local, ssh, nspawn, hetzner, memory, or a plugin's",
     ),
     Option(name="platform", metavar="P", help="what puts apps on them: procfile (default), memory, or a plugin's"),
     Option(

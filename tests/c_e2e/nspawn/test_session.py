@@ -66,7 +66,7 @@ class Lab:
             env=self._environ,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=600,
             check=False,
         )
 
