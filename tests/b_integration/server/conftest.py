@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from flask.testing import FlaskClient
 from nights import first_night, second_night
 from pages import Lab, Served, Visit, chromium_arguments, logged_in, serving, visiting
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 from tools import library, tool
 
 from pytest_testlab.options import Settings
@@ -103,6 +103,7 @@ def browser() -> Iterator[Browser]:
     path = tool("chromium", "chromium")
     library("libatomic.so.1", "libatomic1")  # Playwright's own Node.js wants it
     with sync_playwright() as playwright:
+        expect.set_options(timeout=60_000)  # a deadline: beside other work a browser may take its time
         launched = playwright.chromium.launch(executable_path=path, args=chromium_arguments())
         yield launched
         launched.close()

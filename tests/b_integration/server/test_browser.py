@@ -143,7 +143,7 @@ def test_a_run_fills_while_it_goes_on(new_lab: Callable[[], Lab], browser: Brows
     with serving(lab) as served, visiting(browser, served.origin, served.link) as visit:
         expect(visit.page.get_by_role("heading", level=1)).to_have_text("No run yet")
         with lab.running("20261121-1000-live", outcomes) as night:
-            expect(visit.page.locator("#morning .sub")).to_contain_text("first run", timeout=15_000)
+            expect(visit.page.locator("#morning .sub")).to_contain_text("first run")
             visit.go("/runs/20261121-1000-live")
             night.start(outcomes[0])
             expect(visit.page.locator(".target").first).to_contain_text("app-crash")

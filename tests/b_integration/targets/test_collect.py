@@ -212,8 +212,8 @@ def test_a_log_that_hangs_holds_up_nobody(shell: str, tmp_path: Path) -> None:
         fragment("quick", "echo quick"),
     ]
     started = time.monotonic()
-    got = by_name(collect(ShellTarget(shell, f"{tmp_path}:{os.environ['PATH']}"), sections, deadline_s=20))
-    assert time.monotonic() - started < 15
+    got = by_name(collect(ShellTarget(shell, f"{tmp_path}:{os.environ['PATH']}"), sections, deadline_s=50))
+    assert time.monotonic() - started < 40
     assert got["held"].absent == "it printed nothing within 1 s"
     assert got["good"].text == b"good\n"
     assert got["quick"].text == b"quick\n"
@@ -234,10 +234,10 @@ def test_hostile_output_can_not_speak_for_others(target: ShellTarget) -> None:
 
 def test_the_deadline_brings_what_there_is(target: ShellTarget) -> None:
     """At the deadline the finished sections are there, and the others say why not."""
-    sections = [fragment("slow", "trap '' TERM; sleep 6; sleep 6", timeout_s=60), fragment("quick", "echo quick")]
+    sections = [fragment("slow", "trap '' TERM; sleep 60; sleep 60", timeout_s=200), fragment("quick", "echo quick")]
     started = time.monotonic()
     got = by_name(collect(target, sections, deadline_s=4))
-    assert time.monotonic() - started < 6
+    assert time.monotonic() - started < 30
     assert got["quick"].text == b"quick\n"
     assert got["slow"].absent == "it did not end in time"
 
@@ -264,9 +264,9 @@ def test_the_collections_deadline_is_named_by_whichever_clock_ends_it(target: Sh
 def test_sections_are_had_at_once(target: ShellTarget) -> None:
     """The slowest fragment bounds the collection, not their sum."""
     started = time.monotonic()
-    found = collect(target, [fragment(str(n), "sleep 1; echo done") for n in range(8)], deadline_s=20)
+    found = collect(target, [fragment(str(n), "sleep 2; echo done") for n in range(8)], deadline_s=30)
     assert [section.text for section in found] == [b"done\n"] * 8
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 14
 
 
 def test_a_lost_line_and_no_time_are_reasons() -> None:

