@@ -1,6 +1,6 @@
 # What people type. `make demo` and `make test` set up everything they need.
 .DEFAULT_GOAL := help
-.PHONY: help demo test tools images unit integration e2e lint bench matrix drill standin screenshots setup clean
+.PHONY: help demo test tools images unit integration e2e lint bench matrix drill drill-pool standin screenshots setup clean
 
 # Not a python below some user's home: the unprivileged accounts that tests run under could not reach it.
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3.13 /usr/bin/python3.12 /usr/bin/python3.11) python3)
@@ -56,6 +56,9 @@ bench: $(STAMP) ## the promises with a number
 
 matrix: tools $(STAMP) ## every Python here, the lowest versions allowed, and the plugins that people have
 	$(BIN)/python scripts/matrix.py
+
+drill-pool: tools $(STAMP) ## the same for a pool of a cloud's servers: leases, blankings, the reaper
+	PYTHONPATH=tests/support $(BIN)/python -m drill --pool $(if $(SEED),--seed $(SEED)) $(DRILL)
 
 drill: tools $(STAMP) ## kill and break what can be, hundreds of times; SEED=N plays a former drill again
 	PYTHONPATH=tests/support $(BIN)/python -m drill $(if $(SEED),--seed $(SEED)) $(DRILL)

@@ -52,6 +52,16 @@ def settings_of(args: argparse.Namespace) -> Settings:
     return resolve({"db": getattr(args, "db", None)}, ini_settings())
 
 
+def taken_environ() -> dict[str, str]:
+    """The environment as it was given; what lets providers in leaves this process's own: no child of it has that."""
+    from pytest_testlab.plugins import credentials, plugin_manager
+
+    given = dict(os.environ)
+    for name in credentials(plugin_manager(), given):
+        del os.environ[name]
+    return given
+
+
 @contextmanager
 def connection(args: argparse.Namespace) -> Iterator[Connection]:
     """A connection to the store; raises `UsageError` when there is none to be had."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 from typing import TYPE_CHECKING, Any
 
-from pytest_testlab.cli._common import harmless, paint, print_json, settings_of
+from pytest_testlab.cli._common import harmless, paint, print_json, settings_of, taken_environ
 from pytest_testlab.options import parse_duration
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def handle(args: argparse.Namespace) -> int:
     """Reap, and say what went, what stayed and why; 1 when something could not be listed or removed."""
     from pytest_testlab.pool.reaping import reap_all
 
-    reaped = reap_all(settings_of(args), os.environ, only=args.provider, grace_s=args.grace, dry_run=args.dry_run)
+    reaped = reap_all(settings_of(args), taken_environ(), only=args.provider, grace_s=args.grace, dry_run=args.dry_run)
     if args.json:
         print_json(as_json(reaped))
     else:

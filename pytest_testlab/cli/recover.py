@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from pytest_testlab.cli._common import harmless, print_json, reading, settings_of
+from pytest_testlab.cli._common import harmless, print_json, reading, settings_of, taken_environ
 from pytest_testlab.options import Settings
 
 if TYPE_CHECKING:
@@ -30,10 +30,10 @@ def handle(args: argparse.Namespace) -> int:
     from pytest_testlab.recording.recover import recover
     from pytest_testlab.store.embedded import open_store
 
-    settings = settings_of(args)
+    settings, environ = settings_of(args), taken_environ()
     with open_store(settings) as store:
         found = recover(store.engine, store.home, wait_s=WORKERS_END_WITHIN_S)
-    swept = _sweep(settings, found)
+    swept = _sweep(settings, environ, found)
     if args.json:
         print_json([dataclasses.asdict(run) for run in found])
         return 1 if any(reaped.errors for reaped in swept) else 0
@@ -51,7 +51,7 @@ def handle(args: argparse.Namespace) -> int:
     return 1 if any(reaped.errors for reaped in swept) else 0
 
 
-def _sweep(settings: Settings, found: list[Recovered]) -> list[Reaped]:
+def _sweep(settings: Settings, environ: Mapping[str, str], found: list[Recovered]) -> list[Reaped]:
     """Remove what the runs left: their folders were locked, so nobody works on them any more."""
     from pytest_testlab.pool.reaping import sweep_runs
 
@@ -59,4 +59,4 @@ def _sweep(settings: Settings, found: list[Recovered]) -> list[Reaped]:
     for run in found:
         if run.left:
             of.setdefault(run.provider, set()).add(run.of_run)
-    return [sweep_runs(provider, runs, settings, os.environ) for provider, runs in sorted(of.items())]
+    return [sweep_runs(provider, runs, settings, environ) for provider, runs in sorted(of.items())]

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pytest_testlab.cli._common import harmless, local, paint, print_json, reading, settings_of
+from pytest_testlab.cli._common import harmless, local, paint, print_json, reading, settings_of, taken_environ
 from pytest_testlab.errors import InfraError, TestlabError, UsageError
 from pytest_testlab.money import euro
 from pytest_testlab.options import Settings, parse_duration
@@ -79,7 +79,7 @@ def _look(args: argparse.Namespace) -> Iterator[Look]:
     from pytest_testlab.store.reads import leases
 
     settings = settings_of(args)
-    providers, _ = askable(settings, os.environ)
+    providers, _ = askable(settings, taken_environ())
     with contextlib.ExitStack() as stack:
         stack.callback(close, providers.values())
         engine, why = _store(settings, stack)

@@ -11,8 +11,10 @@ from pytest_testlab.diagnosis.redact import Redactor
 from pytest_testlab.errors import TestlabError, UsageError
 from pytest_testlab.options import Settings
 from pytest_testlab.plugins import called, credentials, made, offers, plugin_manager
-from pytest_testlab.pool.reaper import GRACE_S, WITHIN_S, Reaped, masked, reap, sweep
+from pytest_testlab.pool import kept
+from pytest_testlab.pool.reaper import GRACE_S, SERVER, WITHIN_S, Reaped, masked, reap, sweep
 from pytest_testlab.protocols import Provider
+from pytest_testlab.store.home import home_path
 
 
 def reap_all(
@@ -35,7 +37,16 @@ def reap_all(
         reaped = reap(providers, grace_s=grace_s, dry_run=dry_run, within_s=within_s)
     finally:
         close(providers.values())
+    if not dry_run:
+        forget_keys(settings, reaped)
     return masked(replace(reaped, skipped={**skipped, **reaped.skipped}), _mask(manager, settings))
+
+
+def forget_keys(settings: Settings, reaped: Reaped) -> None:
+    """Nobody needs the key to a kept server any more that is gone."""
+    for resource in reaped.deleted:
+        if resource.kind == SERVER:
+            kept.forget(home_path(settings), resource.name)
 
 
 def sweep_runs(provider: str, runs: Iterable[str], settings: Settings, environ: Mapping[str, str]) -> Reaped:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 from cloud import Cloud
 
 from pytest_testlab.cli import main
+from pytest_testlab.cli._common import taken_environ
 from pytest_testlab.cli.reap import as_json, lines
+from pytest_testlab.options import Settings
 from pytest_testlab.pool.reaper import Kept, Reaped
+from pytest_testlab.pool.reaping import forget_keys
 
 
 @pytest.fixture(autouse=True)
@@ -66,3 +70,19 @@ def test_what_a_cloud_says_is_harmless() -> None:
             "id": "key",
         }
     ]
+
+
+def test_the_key_goes_with_the_server(tmp_path: Path) -> None:
+    """Of what was reaped no way in stays on this machine; of what wasn't it does."""
+    cloud, home = Cloud(), tmp_path / "home"
+    for name in ("gone", "there"):
+        (home / "kept" / name).mkdir(parents=True)
+    forget_keys(Settings(home=str(home)), Reaped(deleted=(cloud.put("gone"), cloud.put("there", kind="ssh-key"))))
+    assert [path.name for path in (home / "kept").iterdir()] == ["there"]
+
+
+def test_no_child_of_the_reaper_has_what_lets_it_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Libraries ask compilers and linkers for others: those are anybody's programs."""
+    monkeypatch.setenv("HCLOUD_TOKEN", "sesame-opens-the-cave")
+    assert taken_environ()["HCLOUD_TOKEN"] == "sesame-opens-the-cave"
+    assert "HCLOUD_TOKEN" not in os.environ

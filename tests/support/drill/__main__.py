@@ -1,4 +1,4 @@
-"""`make drill`: kills and faults without end, and afterwards nothing is lost, doubled or leaked.
+"""`make drill` and `make drill-pool`: kills and faults without end, and afterwards nothing is lost, doubled or leaked.
 
 Each case is a small session of its own; a few run at once. What is killed, where and when follows from the seed.
 """
@@ -23,7 +23,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 import sqlalchemy as sa
-from drill import judge, plan, table
+from drill import judge, plan, pool_plan, table
 from drill.case import RANDOM, Case, Verdict
 
 from pytest_testlab.options import Settings
@@ -41,7 +41,9 @@ SUPPORT = str(Path(__file__).parent.parent)
 class Drill:
     """Plays cases, each on a database of its own from a few that are used again and again."""
 
-    def __init__(self, url: str, folder: Path, jobs: int, *, keep: bool) -> None:
+    def __init__(self, url: str, folder: Path, jobs: int, *, keep: bool, cell: str = "drill.cell") -> None:
+        """`cell` is the module that plays a case."""
+        self._cell_module = cell
         self._folder = folder
         self._keep = keep
         self._jobs = jobs
@@ -112,7 +114,7 @@ class Drill:
         return url
 
     def _cell(self, case: Case, folder: Path, url: str) -> Verdict:
-        command = [sys.executable, "-m", "drill.cell", case.to_json(), str(folder), url]
+        command = [sys.executable, "-m", self._cell_module, case.to_json(), str(folder), url]
         with (folder / "cell.log").open("wb") as log:
             child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, cwd=SUPPORT, start_new_session=True)
         with self._lock:
@@ -139,14 +141,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Play, print the table, and say by the exit code whether everything held."""
     options = _parser().parse_args(arguments)
     seed = random.SystemRandom().randrange(10**6) if options.seed is None else options.seed
-    cases = plan.short(seed) if options.short else plan.full(seed)
+    chosen = pool_plan if options.pool else plan
+    cases = chosen.short(seed) if options.short else chosen.full(seed)
     if options.only:
         cases = [case for case in cases if options.only in case.say]
     folder = Path(tempfile.mkdtemp(prefix="drill-", dir="/tmp"))  # short: a socket's path has 107 bytes
     folder.chmod(0o711)
     print(f"drill: seed {seed}, {len(cases)} cases, in {folder}", file=sys.stderr, flush=True)
     with open_store(Settings(home=str(folder), db=options.store)) as store:
-        drill = Drill(store.url, folder, options.jobs, keep=options.keep)
+        cell = "drill.pool_cell" if options.pool else "drill.cell"
+        drill = Drill(store.url, folder, options.jobs, keep=options.keep, cell=cell)
         try:
             with drill.databases():
                 played = list(_told(drill.play(cases), len(cases)))
@@ -177,6 +181,7 @@ def _told(played: Iterator[tuple[Case, Verdict]], of: int) -> Iterator[tuple[Cas
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="drill", description=__doc__)
     parser.add_argument("--seed", type=int, help="which victims, when and where; a random one unless given")
+    parser.add_argument("--pool", action="store_true", help="of a cloud's servers, their leases, and the reaper")
     parser.add_argument("--short", action="store_true", help="a dozen cases rather than all")
     parser.add_argument("--only", metavar="WORDS", help="only cases whose line holds these words")
     parser.add_argument("--jobs", type=int, default=2, help="how many sessions at once (default: 2)")

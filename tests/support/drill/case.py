@@ -26,6 +26,10 @@ CONTROLLER, WORKER, TARGET = "controller", "worker", "target"
 VICTIMS = (CONTROLLER, WORKER, TARGET)
 GUARD = "guard"
 """What a local target's SSH server hangs on."""
+REAPER = "reaper"
+"""`testlab reap`, at work after a run."""
+CLOUD = "cloud"
+"""The one that servers come from: something goes wrong there, and nobody is killed."""
 RECOVERY = "recovery"
 """`testlab recover`, at work after the controller was killed too."""
 POSTGRES = "postgres"
@@ -54,6 +58,8 @@ class Case:
     """The point is passed by a second session on the same home, and the first one's victim is hit."""
     addon: bool = False
     """Whether an app of the catalog has a PostgreSQL of its own."""
+    fault: str = ""
+    """What the cloud does wrong meanwhile, one of `pool_plan.FAULTS`; "" = nothing."""
     home: str = "recover"
     """How a killed run is brought home: `recover`, `command` (`testlab recover`) or `next start`."""
 
@@ -67,9 +73,10 @@ class Case:
         """The case in a line."""
         moment = f"{self.delay_s:.2f} s in" if self.point == RANDOM else f"{self.when} no. {self.nth}"
         beside = ", from beside" if self.beside else ""
+        fault = f", {self.fault}" if self.fault and self.fault != self.act else ""
         return (
             f"{self.number}: {self.act} of the {self.victim} at {self.point} "
-            f"({moment}{beside}; {self.provider}, pool {self.pool}, then {self.home})"
+            f"({moment}{beside}{fault}; {self.provider}, pool {self.pool}, then {self.home})"
         )
 
     def to_json(self) -> str:
@@ -98,6 +105,8 @@ class Verdict:
     """Where the marker secret was found."""
     orphans: list[str] = dataclasses.field(default_factory=list)
     """Processes and servers that outlived the run."""
+    left: list[str] = dataclasses.field(default_factory=list)
+    """What is still there of a cloud's servers, keys and addresses, and of hosts, after the reaper has been."""
     wrong: list[str] = dataclasses.field(default_factory=list)
     """Anything else that is not as promised: the state, an outcome that is missing, a session that hangs."""
     folder: str = ""
@@ -105,7 +114,7 @@ class Verdict:
     @property
     def ok(self) -> bool:
         """Whether every promise was kept."""
-        return not (self.lost or self.doubled or self.leaked or self.orphans or self.wrong)
+        return not (self.lost or self.doubled or self.leaked or self.orphans or self.left or self.wrong)
 
     def as_json(self) -> dict[str, Any]:
         """As plain values."""

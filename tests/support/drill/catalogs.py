@@ -77,4 +77,6 @@ def write(folder: Path, case: Case) -> None:
 
 
 def _kinds(case: Case) -> tuple[str, ...]:
-    return ("words",) * 4 if case.provider == "memory" else ("page", "served", "hider")
+    if case.provider == "memory":
+        return ("words",) * 4
+    return ("page", "served", "page") if case.provider == "hetzner" else ("page", "served", "hider")

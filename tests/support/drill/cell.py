@@ -229,8 +229,11 @@ class Cell:
         )
         judge.results(found, engine, self.verdict)
         judge.state(found, engine, self.verdict)
-        judge.servers(self.home, self.verdict)
+        self._judge_servers()
         judge.secrets(self.secret, self.folder, engine, self.verdict)
+
+    def _judge_servers(self) -> None:
+        judge.servers(self.home, self.verdict)
 
     def _quiet(self) -> None:
         """Wait for the end of whatever the session left; what stays is an orphan."""
@@ -242,8 +245,13 @@ class Cell:
         """What descends from this cell; the embedded store is no part of the session."""
         among = processes.all_processes()
         store = None if self._embedded is None else self._embedded.status().pid
-        spared = {store} if store is None else {store, *(one.pid for one in processes.descendants(store, among))}
+        spared = {store, *self._spared(among)}
+        spared |= set() if store is None else {one.pid for one in processes.descendants(store, among)}
         return [one for one in processes.descendants(os.getpid(), among) if one.pid not in spared]
+
+    def _spared(self, among: dict[int, processes.Process]) -> set[int]:
+        """Processes that are this cell's own and no part of the session."""
+        return set()
 
     def _reap(self) -> None:
         """Let go of what was adopted and has ended, as init would."""
@@ -258,10 +266,10 @@ class Cell:
             self._start("next", "memory", 1, DRILL_BESIDE="1").wait(HANGS_AFTER_S)
             return
         if self.case.home == "command":
-            self._command().wait(HANGS_AFTER_S)
+            self._command("recover").wait(HANGS_AFTER_S)
             return
         if self.case.home == RECOVERY:
-            began = self._command()
+            began = self._command("recover")
             time.sleep(random.Random(self.case.number).uniform(0.2, 1.5))
             began.kill()
             began.wait()
@@ -275,9 +283,9 @@ class Cell:
         else:
             self.verdict.doubled += [f"{one.run} was recovered twice" for one in again]
 
-    def _command(self) -> subprocess.Popen[bytes]:
-        command = [str(Path(sys.executable).with_name("testlab")), "recover"]
-        with (self.folder / "recover.log").open("ab") as log:
+    def _command(self, *words: str) -> subprocess.Popen[bytes]:
+        command = [str(Path(sys.executable).with_name("testlab")), *words]
+        with (self.folder / f"{words[0]}.log").open("ab") as log:
             return subprocess.Popen(command, env=self._environ(), stdout=log, stderr=log)
 
     def _tear(self) -> None:
@@ -316,15 +324,15 @@ def _leave_nothing(number: int, frame: object) -> None:
     raise SystemExit(128 + number)
 
 
-def main() -> int:
+def play(cell: type[Cell]) -> int:
     """Play the case given as arguments: JSON, folder, URL of its own database; print the verdict."""
     case, folder, url = Case.from_json(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
     processes.become_subreaper()
     signal.signal(signal.SIGTERM, _leave_nothing)
     os.environ["TESTLAB_HOME"] = str(folder / "home")
-    print(json.dumps(Cell(case, folder, url).run().as_json()))
+    print(json.dumps(cell(case, folder, url).run().as_json()))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(play(Cell))

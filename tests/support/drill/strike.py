@@ -6,6 +6,7 @@ It wraps methods of the real classes, and changes nothing else; what is to be do
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import importlib
 import inspect
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from drill.case import CONTROLLER, GUARD, POSTGRES, RECOVERY, TARGET, WORKER, Case
+from drill.case import CONTROLLER, GUARD, POSTGRES, REAPER, RECOVERY, TARGET, WORKER, Case
 
 PLACES: dict[str, tuple[str, ...]] = {
     "collection": ("pytest_testlab.catalog.nodes:EntryFile.collect",),
@@ -35,6 +36,18 @@ PLACES: dict[str, tuple[str, ...]] = {
     "store": ("pytest_testlab.recording.drain:Drain._put",),
     "finish": ("pytest_testlab.session.run:Run.finish",),
     "migration": ("alembic.operations:Operations.create_table",),
+    "intent": ("pytest_testlab.pool.pool:Pool._provision",),
+    "create": ("testlab_hetzner.provider:HetznerProvider.create",),
+    "order": ("testlab_hetzner.servers:Servers.order",),
+    "first boot": ("testlab_hetzner.provider:HetznerProvider._proven",),
+    "lease": ("pytest_testlab.pool.leases:Leases.hold",),
+    "install": ("pytest_testlab.catalog.lab:Lab.use",),
+    "blank": ("testlab_hetzner.provider:HetznerProvider.blank",),
+    "rebuild": ("testlab_hetzner.servers:Servers.rebuild",),
+    "renew": ("pytest_testlab.pool.reaper:.renew",),
+    "destroy": ("testlab_hetzner.provider:HetznerProvider.destroy",),
+    "delete": ("testlab_hetzner.servers:Servers._delete",),
+    "sweep": ("pytest_testlab.pool.reaper:.sweep",),
 }
 BESIDE = {**PLACES, "migration": ("pytest_testlab.store.migrate:.upgrade",)}
 """For a second session: its store has its tables already, so that it only comes by."""
@@ -106,7 +119,7 @@ def find(scene: Scene, case: Case, *, own_slot: int | None = None) -> int | None
         own = [pid for name, pid in targets if own_slot is not None and name.endswith(f"-{own_slot}")]
         pids = own or [pid for _, pid in targets]
     else:
-        pids = scene.pids(CONTROLLER if case.victim == RECOVERY else case.victim)
+        pids = scene.pids(CONTROLLER if case.victim in (RECOVERY, REAPER) else case.victim)
     if not pids:
         return None
     pid = pids[case.number % len(pids)]
@@ -153,6 +166,8 @@ class Strike:
             with contextlib.suppress(ImportError):
                 watchdog = importlib.import_module("pytest_testlab.distribution.watchdog")
                 watchdog.SILENT_S = watchdog.START_S = SILENT_S  # type: ignore[attr-defined]
+        if case.provider == "hetzner":
+            _hurry(float(os.environ["DRILL_LIFE_S"]))
         if case.beside is own:
             return
         for place in BESIDE.get(case.point, ()) if case.beside else PLACES.get(case.point, ()):
@@ -227,6 +242,48 @@ class Strike:
         if result is not None and self.role == CONTROLLER and os.environ.get("DRILL_BESIDE") is None:
             with (self.scene.folder / "reported").open("a") as ledger:
                 ledger.write(json.dumps([result["test"], result["status"]]) + "\n")
+
+
+def _hurry(life_s: float) -> None:
+    """A cloud a hundred times as fast is asked more often and given up sooner; what a run has expires sooner."""
+    with _without("HCLOUD_TOKEN"):  # as in a session: it has left the environment when this is imported
+        from testlab_hetzner import provider, times
+
+    from pytest_testlab.pool import upkeep
+
+    quick = times.Times(start=15.0, ssh=12.0, first_boot=12.0, create=60.0, call=30.0, gone=10.0, refusal=20.0)
+    setattr(provider, "Times", lambda: quick.faster(20.0))  # noqa: B010 - mypy knows it as a class
+    defaults = upkeep.Upkeep.__init__.__kwdefaults__
+    assert defaults is not None
+    defaults["lifetime_s"] = life_s
+    _keep_ports_apart(provider.HetznerProvider)
+
+
+@contextlib.contextmanager
+def _without(name: str) -> Iterator[None]:
+    """What is imported meanwhile starts children, and they must not have it."""
+    value = os.environ.pop(name, None)
+    yield
+    if value is not None:
+        os.environ[name] = value
+
+
+def _keep_ports_apart(cls: Any) -> None:
+    """Hosts that stand in for servers have one loopback between them: each gets a block of its own, held from here."""
+    from testlab_local import ports
+
+    original = cls._server
+    blocks: dict[int, tuple[socket.socket, range]] = {}
+
+    @functools.wraps(original)
+    def served(self: Any, machine: Any, *args: Any) -> Any:
+        if machine.id not in blocks:
+            blocks[machine.id] = ports.claim()
+        block = blocks[machine.id][1]
+        server = original(self, machine, *args)
+        return dataclasses.replace(server, facts={**server.facts, "ports": f"{block[0]}-{block[-1]}"})
+
+    cls._server = served
 
 
 def _cut(scene: Scene) -> None:

@@ -10,7 +10,7 @@ from drill.case import Case, Verdict
 
 MISSES = 0.05
 """The share of cases whose victim may have been gone before its moment came."""
-COLUMNS = ("lost", "doubled", "leaked", "orphans", "wrong")
+COLUMNS = ("lost", "doubled", "leaked", "orphans", "left", "wrong")
 
 
 @dataclass(frozen=True, kw_only=True)

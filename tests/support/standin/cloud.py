@@ -74,6 +74,7 @@ class Cloud:
         self._ids = itertools.count(FIRST_ID)
         self.servers: dict[int, Server] = {}
         self.actions: dict[int, Json] = {}
+        self._endless: list[Task] = []
         self.images: dict[int, Json] = {image["id"]: image for image in offer.system_images()}
         self.ssh_keys: dict[int, Json] = {}
         self.primary_ips: dict[int, Json] = {}
@@ -119,9 +120,18 @@ class Cloud:
 
     def due(self, task: Task, seconds: float) -> Json:
         """Have it end after that many of our seconds, or never; returns the action."""
-        if task.fate is not Kind.ENDLESS_ACTION:
+        if task.fate is Kind.ENDLESS_ACTION:
+            self._endless.append(task)
+        else:
             self.agenda.after(seconds, lambda: self._end(task))
         return task.action
+
+    def let_go(self) -> None:
+        """Somebody of the cloud's own staff looks after actions that would never end: they have failed now."""
+        with self.lock:
+            stuck, self._endless = self._endless, []
+        for task in stuck:
+            self._end(task)
 
     def _end(self, task: Task) -> None:
         error = {"code": "action_failed", "message": "Action failed"} if task.fate else None

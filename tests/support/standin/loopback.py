@@ -55,6 +55,11 @@ class LoopbackHosts:
         self._reader.start()
         self.left()  # so that nobody's boot waits for this process to come up
 
+    @property
+    def pid(self) -> int:
+        """Of the process in which all of them live."""
+        return self._child.pid
+
     def new_address(self) -> str:
         """One that nobody listens on; raises `HostFailed`."""
         with self._lock:

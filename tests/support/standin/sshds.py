@@ -161,7 +161,7 @@ class Hosts:
             line.abort()
 
     async def stop(self, server: int) -> None:
-        """Cut the lines and kill what carries the host's mark."""
+        """Cut the lines and kill all that runs on it."""
         host = self._hosts.get(server)
         if host is None:
             return
@@ -171,7 +171,7 @@ class Hosts:
                 await host.booting
             host.booting = None
         await self._hang_up(host)
-        await asyncio.to_thread(_kill, lambda: processes.marked(host.word, processes.all_processes()))
+        await asyncio.to_thread(_kill, lambda: _on(host))
 
     async def remove(self, server: int) -> None:
         """Stop it, and remove its folder."""
@@ -198,6 +198,20 @@ class Hosts:
         copying.returncode = code  # reaped by `Children`; keeps Popen from looking for it
         if code:
             raise OSError(f"{source} can't be copied")
+
+
+def _on(host: Host) -> list[processes.Process]:
+    """By its mark, by its folder in the command (nginx writes over its environment), and what descends from those."""
+    among = processes.all_processes()
+    found = {process.pid: process for process in processes.marked(host.word, among)}
+    folder = os.fsencode(host.folder)
+    for process in processes.descendants(os.getpid(), among):
+        with contextlib.suppress(OSError):
+            if folder in Path(f"/proc/{process.pid}/cmdline").read_bytes():
+                found[process.pid] = process
+    for process in list(found.values()):
+        found |= {child.pid: child for child in processes.descendants(process.pid, among)}
+    return list(found.values())
 
 
 def _kill(find: Callable[[], list[processes.Process]]) -> None:
