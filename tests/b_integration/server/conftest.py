@@ -97,9 +97,9 @@ def served(lab: Lab) -> Iterator[Served]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium, without a word to anyone."""
+    """Debian's Chromium, without a word to anyone; while it is there, an event loop runs in this thread."""
     path = tool("chromium", "chromium")
     library("libatomic.so.1", "libatomic1")  # Playwright's own Node.js wants it
     with sync_playwright() as playwright:
