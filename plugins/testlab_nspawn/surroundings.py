@@ -22,11 +22,8 @@ BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 _CERTIFICATES = "usr/local/share/ca-certificates"
 _RELEASES = ("bullseye", "bookworm", "trixie", "forky", "sid")
 _SUITES = ("", "-updates", "-security")
-_DEFAULT = (
-    ("http://deb.debian.org/debian", "", "main"),
-    ("http://deb.debian.org/debian", "-updates", "main"),
-    ("http://deb.debian.org/debian-security", "-security", "main"),
-)
+MIRROR = "TESTLAB_DEBIAN_MIRROR"
+"""Where Debian comes from on a machine that has no sources of it itself."""
 _CA_VARIABLES = (
     "SSL_CERT_FILE",
     "REQUESTS_CA_BUNDLE",
@@ -94,13 +91,13 @@ class Surroundings:
 
 
 def look(root: Path = Path("/"), environ: Mapping[str, str] = os.environ) -> Surroundings:
-    """This machine's own; raises `InfraError` where hosts could resolve no name."""
+    """This machine's own; raises `InfraError` where hosts could resolve no name, or have no source of Debian."""
     certificates = {file.name: file.read_bytes() for file in sorted((root / _CERTIFICATES).rglob("*.crt"))}
     environment = dict.fromkeys(_CA_VARIABLES, BUNDLE) if certificates else {}
     environment |= dict(_proxies(environ)) | dict(_npm(root, environ))
     return Surroundings(
         nameservers=_nameservers(root),
-        sources=tuple(_sources(root)),
+        sources=tuple(_sources(root, environ)),
         apt_conf=_apt_conf(root),
         pip_conf=_pip_conf(root, environ, bundle=bool(certificates)),
         environment=environment,
@@ -141,13 +138,20 @@ def _usable(url: str) -> bool:
 # --- apt -------------------------------------------------------------------------------------------------------------
 
 
-def _sources(root: Path) -> Iterator[Source]:
-    """This machine's sources of Debian, as far as they have one for the release itself, else Debian's own."""
+def _sources(root: Path, environ: Mapping[str, str]) -> Iterator[Source]:
+    """This machine's sources of Debian, as far as they have one for the release itself, else the mirror named.
+
+    Raises `InfraError` where there is neither.
+    """
     found = list(dict.fromkeys([*_deb822_sources(root), *_line_sources(root)]))
     if any(not source.suite and "main" in source.components.split() for source in found):
         yield from found
+    elif mirror := environ.get(MIRROR):
+        yield from (Source(uri=mirror, suite=suite, components="main") for suite in ("", "-updates"))
     else:
-        yield from (Source(uri=uri, suite=suite, components=components) for uri, suite, components in _DEFAULT)
+        raise InfraError(
+            f"this machine has no apt sources of Debian that hosts could be made from: name a mirror in {MIRROR}"
+        )
 
 
 def _deb822_sources(root: Path) -> Iterator[Source]:

@@ -12,6 +12,8 @@ from testlab_nspawn.surroundings import BUNDLE, look
 
 from pytest_testlab.errors import InfraError, UsageError
 
+NEAR = {"TESTLAB_DEBIAN_MIRROR": "http://near.example/debian"}
+
 
 def write(root: Path, name: str, text: str) -> None:
     file = root / name
@@ -55,20 +57,22 @@ def test_apt_has_this_machines_mirrors_and_the_hosts_release(machine: Path) -> N
     ]
 
 
-def test_a_machine_that_is_no_debian_gets_debians_own_mirrors(machine: Path) -> None:
+def test_a_machine_that_is_no_debian_is_told_a_mirror(machine: Path) -> None:
     """Ubuntu's hold no Debian."""
-    write(machine, "etc/apt/sources.list", "deb http://archive.ubuntu.com/ubuntu noble main\n")
-    assert look(machine, {}).mirror == "http://deb.debian.org/debian"
+    write(machine, "etc/apt/sources.list", "deb http://mirror.example/ubuntu noble main\n")
+    assert look(machine, NEAR).mirror == "http://near.example/debian"
+    with pytest.raises(InfraError, match="name a mirror in TESTLAB_DEBIAN_MIRROR"):
+        look(machine, {})
 
 
 def test_resolvers_on_loopback_are_of_no_use_to_hosts(machine: Path) -> None:
     """Those behind systemd-resolved are taken instead; where there are none, that is said."""
-    assert look(machine, {}).nameservers == "nameserver 192.0.2.53\nsearch lab.example\n"
+    assert look(machine, NEAR).nameservers == "nameserver 192.0.2.53\nsearch lab.example\n"
     write(machine, "etc/resolv.conf", "nameserver 127.0.0.53\n")
     with pytest.raises(InfraError, match="only this machine's own loopback"):
-        look(machine, {})
+        look(machine, NEAR)
     write(machine, "run/systemd/resolve/resolv.conf", "nameserver 192.0.2.54\n")
-    assert look(machine, {}).nameservers == "nameserver 192.0.2.54\n"
+    assert look(machine, NEAR).nameservers == "nameserver 192.0.2.54\n"
 
 
 def test_no_password_and_no_folder_of_this_machine_gets_into_a_host(machine: Path) -> None:
@@ -94,7 +98,7 @@ def test_no_password_and_no_folder_of_this_machine_gets_into_a_host(machine: Pat
         "HCLOUD_TOKEN": "needle",
         "HOME": "/root",
     }
-    around = look(machine, environ)
+    around = look(machine, {**environ, **NEAR})
     files = around.files("bookworm")
     assert "needle" not in "".join(files.values())
     assert files["etc/pip.conf"].splitlines() == [
@@ -110,10 +114,10 @@ def test_no_password_and_no_folder_of_this_machine_gets_into_a_host(machine: Pat
 
 def test_certificates_that_the_machine_trusts_are_trusted_in_hosts(machine: Path) -> None:
     """And named to the programs that don't look where Debian has them; another set of them is another digest."""
-    before = look(machine, {})
+    before = look(machine, NEAR)
     assert "SSL_CERT_FILE" not in before.environment
     write(machine, "usr/local/share/ca-certificates/own.crt", "certificate")
-    after = look(machine, {})
+    after = look(machine, NEAR)
     assert after.certificates == {"own.crt": b"certificate"}
     assert after.environment["REQUESTS_CA_BUNDLE"] == BUNDLE
     assert before.digest("bookworm") != after.digest("bookworm") != after.digest("trixie")
