@@ -16,6 +16,7 @@ from pathlib import Path
 import asyncssh
 import hostyard
 import pytest
+from testlab_local import processes
 from testlab_nspawn import cgroups
 from testlab_nspawn.provider import NspawnProvider
 
@@ -127,7 +128,7 @@ def test_a_blanked_server_is_another_host(provider: NspawnProvider, server: Serv
     old = cgroups.init(unit(server))
     assert old is not None
     blank = provider.blank(server)
-    assert not Path(f"/proc/{old}").exists()
+    assert processes.look_up(old) is None  # a zombie is nobody
     assert ask(provider, blank, "ls /etc/used /root/used /opt/used /var/lib/used 2>/dev/null; true") == ""
     assert blank.proof["machine id"] == ask(provider, blank, "cat /etc/machine-id") != before
     was, _, now = blank.proof["boot id"].partition(" → ")
@@ -151,7 +152,7 @@ def test_the_host_goes_though_its_supervisor_was_killed(provider: NspawnProvider
     with contextlib.suppress(InfraError):
         ask(provider, server, "true")  # it may answer still
     blank = provider.blank(server)
-    assert not Path(f"/proc/{running}").exists()
+    assert processes.look_up(running) is None
     assert ask(provider, blank, "cat /proc/sys/kernel/random/boot_id") != server.facts["boot"]
 
 
