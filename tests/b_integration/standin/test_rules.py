@@ -154,7 +154,7 @@ def test_a_private_network_is_joined_when_the_server_is_made(client: hcloud.Clie
     for one in made:
         one.action.wait_until_finished()
     servers = client.servers.get_all()
-    assert [server.private_net[0].ip for server in servers] == ["10.0.1.2", "10.0.1.3"]
+    assert sorted(server.private_net[0].ip for server in servers) == ["10.0.1.2", "10.0.1.3"]
     assert refusal(network.delete)[0] == "resource_in_use"
 
 
