@@ -86,3 +86,4 @@ def test_an_api_that_is_down_for_a_while_ends_no_wait() -> None:
     api = Api()
     api.down = 3
     Actions(api.look, TIMES).wait("it", _steps(1), within_s=PATIENCE_S)
+    assert api.down == 0

@@ -135,6 +135,7 @@ def test_sshd_that_comes_late_or_with_another_key_first_is_waited_for(cloud: Sta
     server = provider.create(a_request())
     provider.connect(server).close()
     provider.destroy(server)
+    assert cloud.plan.struck[Kind.LATE_SSH] == cloud.plan.struck[Kind.OTHER_KEY] == 1
 
 
 def test_another_host_key_is_never_trusted(cloud: StandIn, make: Make) -> None:
