@@ -187,6 +187,7 @@ def _remove(
     deadline = time.monotonic() + within_s
     pause = PAUSE_S / 20
     asked: dict[tuple[str, str], Resource] = {}
+    reasons: dict[tuple[str, str], str] = {}
     empty = rounds = 0
     while True:
         found, errors = _list(name, provider)
@@ -201,9 +202,9 @@ def _remove(
         if empty == 2 or (empty and not asked and not insist):
             return Reaped(deleted=tuple(asked.values()), kept=kept)
         if doomed:
-            went, more = _in_order(name, provider, doomed, deadline)
+            went = _in_order(name, provider, doomed, deadline, reasons)
             asked |= {_key(resource): resource for resource in went}
-            errors += more
+            errors += [reasons[_key(resource)] for resource in doomed if resource not in went]
         rounds += 1
         if (rounds >= ROUNDS and not empty and not insist) or time.monotonic() + pause > deadline:
             left, more = _list(name, provider)
@@ -243,23 +244,29 @@ def _list(name: str, provider: Reapable) -> tuple[list[Resource], list[str]]:
 
 
 def _in_order(
-    name: str, provider: Reapable, doomed: Iterable[Resource], deadline: float
-) -> tuple[list[Resource], list[str]]:
-    """(what the provider says is gone, what went wrong with the rest)."""
+    name: str,
+    provider: Reapable,
+    doomed: Iterable[Resource],
+    deadline: float,
+    reasons: dict[tuple[str, str], str],
+) -> list[Resource]:
+    """What the provider says is gone; why the rest is not goes into `reasons`, where what was said of it before stays
+    when there was no time to try again.
+    """
     went: list[Resource] = []
-    errors: list[str] = []
     ranks: dict[int, list[Resource]] = {}
     for resource in doomed:
         ranks.setdefault(_ORDER.get(resource.kind, 2), []).append(resource)
     for _, resources in sorted(ranks.items()):
         if time.monotonic() > deadline:
-            errors += [f"{name}: {r.kind} {r.name} was left for the next time: the time was up" for r in resources]
+            for r in resources:
+                reasons.setdefault(_key(r), f"{name}: {r.kind} {r.name} was left for the next time: the time was up")
             continue
         with ThreadPoolExecutor(min(AT_ONCE, len(resources)), thread_name_prefix="testlab-reaper") as threads:
             said = list(threads.map(lambda resource: _try(name, provider, resource), resources))
         went += [resource for resource, error in zip(resources, said, strict=True) if not error]
-        errors += filter(None, said)
-    return went, errors
+        reasons |= {_key(resource): error for resource, error in zip(resources, said, strict=True) if error}
+    return went
 
 
 def _try(name: str, provider: Reapable, resource: Resource) -> str:
