@@ -2,12 +2,12 @@
 
 The stand-in for the Hetzner Cloud API (`tests/support/standin`), over HTTP, with loopback hosts: a server takes 25 s to
 boot and cloud-init 15 s more, each give or take a fifth, sped up five times, and so are the provider's own pauses. The
-pool and the provider are those of a run, from the first request until all that the run made is listed no more.
+pool, the provider, the upkeep and the look for golden snapshots are those of a run.
 
 `provision-16`: seconds until the last of sixteen servers is ready, proven blank over SSH, ÷ those of one alone, the
-median of a few (what one takes is drawn, too) ÷ 1.3. `provision-requests`: requests to the API ÷ 3 ÷ servers, from the
-first order until the last server is listed no more: orders, actions, prices, keys, deletes, lists. What a run asks
-besides, however many servers it has, is shown apart (`once_a_run`): the reaper's look at its start, two at its end.
+median of a few (what one takes is drawn, too) ÷ 1.3. `provision-requests`: all requests that the run made to the API
+÷ 3 ÷ servers: the reaper's look at its start and that for golden snapshots, orders, actions, prices, keys, deletes, and
+the sweep at its end, until nothing is listed twice.
 """
 
 from __future__ import annotations
@@ -29,8 +29,10 @@ from testlab_hetzner.times import Times
 
 from pytest_testlab.model import new_run_id
 from pytest_testlab.options import Settings
+from pytest_testlab.plugins import made, plugin_manager
+from pytest_testlab.pool.golden import Golden, Known
 from pytest_testlab.pool.pool import Pool, SlotState
-from pytest_testlab.pool.reaper import reap, sweep
+from pytest_testlab.pool.upkeep import Upkeep
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 from standin import LoopbackHosts, StandIn
@@ -50,9 +52,7 @@ class Life:
     seconds: float
     """Until the last was ready."""
     requests: Counter[str]
-    """By kind, from the first order until the last server was gone."""
-    once: int
-    """Requests of the looks before and after that."""
+    """By kind, all that there were."""
 
 
 def live(servers: int, seed: int) -> Life:
@@ -61,6 +61,8 @@ def live(servers: int, seed: int) -> Life:
         os.environ.update({name: value for name, value in standin.environ.items() if name != TOKEN})
         provider = HetznerProvider(Settings(credentials={TOKEN: standin.token}), Times().faster(SPEED))
         run = new_run_id(dt.datetime.now(dt.UTC))
+        platform = made(plugin_manager(), "platform", provider.default_platform, Settings())
+        assert isinstance(platform, Known)
         settled = threading.Semaphore(0)
         pool = Pool(
             provider,
@@ -68,9 +70,9 @@ def live(servers: int, seed: int) -> Life:
             size=servers,
             image="debian-12",
             changed=lambda slot, _at: settled.release() if slot.state in (SlotState.READY, SlotState.LOST) else None,
+            upkeep=Upkeep(provider, run),
+            golden=Golden(provider, platform, run=run),
         )
-        reap({provider.name: provider})
-        before = standin.counts()
         start = time.perf_counter()
         pool.start(servers)
         for _ in range(servers):
@@ -79,15 +81,11 @@ def live(servers: int, seed: int) -> Life:
         assert all(slot.state is SlotState.READY for slot in pool.slots), [slot.say for slot in pool.slots]
         errors = pool.close()
         provider.close()
-        requests = standin.counts() - before
-        swept = sweep(provider, run)
         assert errors == [], errors
-        assert not swept.errors, swept.errors
         left = {kind: names for kind, names in standin.left().items() if names}
         assert left == {}, left
         assert standin.api.mismatches == []
-        once = standin.counts().total() - requests.total()
-        return Life(seconds=seconds, requests=requests, once=once)
+        return Life(seconds=seconds, requests=standin.counts())
 
 
 def main() -> int:
@@ -114,7 +112,7 @@ def main() -> int:
             bound=1.0,
             extra={
                 "a_server": round(each, 2),
-                "once_a_run": max(life.once for life in together),
+                "in_all": most.total(),
                 **dict(sorted(most.items())),
             },
         ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,8 +107,8 @@ class Reapable(Protocol):
     All of it is told by labels (`pytest_testlab.labels`), from any machine, without the store and without memory.
     """
 
-    def resources(self) -> Iterable[Resource]:
-        """Everything that carries the lab's label, of any run and kind; raises `InfraError`.
+    def resources(self, kinds: Collection[str] | None = None) -> Iterable[Resource]:
+        """Everything that carries the lab's label, of any run, and of these kinds or any; raises `InfraError`.
 
         Where only one kind can't be listed the others still are, and `InfraError` comes after the last of them.
         """
@@ -120,6 +120,20 @@ class Reapable(Protocol):
 
     def write_labels(self, resource: Resource, labels: Mapping[str, str]) -> None:
         """Set these of its labels, keep the others; raises `InfraError`, also when it is gone."""
+        ...
+
+
+@runtime_checkable
+class Settles(Protocol):
+    """What a reapable provider does besides, if its lists are dear: as those of a cloud that counts requests."""
+
+    def settle(self, run: str) -> Collection[str]:
+        """Remove what was made once for all servers of a run, which are gone; returns the kinds to look for at its end.
+
+        Those are all of which this very object asked for something that it doesn't know to be gone: a request that was
+        not answered counts, and servers always do. Only the end of a run narrows its look so, never a reaper's.
+        Raises `InfraError`; then every kind is looked for.
+        """
         ...
 
 

@@ -36,6 +36,7 @@ class _Watch:
 
     steps: dict[int, Step]
     began: float
+    first_s: float
     due: float
     trouble: str = ""
     """Why the last look at its actions saw nothing."""
@@ -65,13 +66,14 @@ class Actions:
         self._polling = False
         self._turns = 0
 
-    def wait(self, what: str, steps: Iterable[Step], *, within_s: float) -> None:
+    def wait(self, what: str, steps: Iterable[Step], *, within_s: float, boots: bool = False) -> None:
         """Return when all have ended well; raises `ActionFailed` as soon as one hasn't, or `ActionOverdue`.
 
-        The steps are carried out in their order: when the last one has ended well, all have.
+        The steps are carried out in their order: when the last one has ended well, all have. `boots`: a server does,
+        which is not worth a look for a while.
         """
-        now = time.monotonic()
-        watch = _Watch(steps={step.id: step for step in steps}, began=now, due=now + self._times.first_poll)
+        now, first_s = time.monotonic(), self._times.first_boot_poll if boots else self._times.first_poll
+        watch = _Watch(steps={step.id: step for step in steps}, began=now, first_s=first_s, due=now + first_s)
         with self._turn:
             self._watches.append(watch)
             if not watch.over:
@@ -135,7 +137,7 @@ class Actions:
                 continue
             watch.steps.update({number: seen[number] for number in asked if number in seen})
             watch.trouble = trouble
-            pause = max(self._times.first_poll, (now - watch.began) * LATE)
+            pause = max(watch.first_s, (now - watch.began) * LATE)
             watch.due = now + min(pause, self._times.longest_poll)
 
 

@@ -43,12 +43,22 @@ class Keys:
                 self._made[run] = self._new(run, labels)
             return self._made[run]
 
+    def end(self, run: str) -> None:
+        """Remove the key of a run; raises `InfraError`. None was made, or gone already = done."""
+        with self._lock:
+            key = self._made.get(run)
+            if key is not None:
+                remove(self._cloud, key.id)
+                del self._made[run], self._pairs[run]
+
+    def left(self, run: str) -> bool:
+        """Whether a key was asked for that isn't known to be gone."""
+        return run in self._pairs
+
     def close(self) -> None:
         """Remove them; raises `InfraError`. May be called twice."""
-        with self._lock:
-            for run, key in list(self._made.items()):
-                remove(self._cloud, key.id)
-                del self._made[run]
+        for run in list(self._made):
+            self.end(run)
 
     def _new(self, run: str, labels: Mapping[str, str]) -> RunKey:
         pair = self._pairs.setdefault(run, new_key())  # the same when it is tried again: it may be there

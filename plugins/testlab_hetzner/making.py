@@ -57,7 +57,7 @@ class Maker:
             self._capacity.refuse(offer, refused.say)
             return None, f"{offer}: {refused.say}"
         try:
-            self._actions.wait(order.name, machine.steps, within_s=self._times.start)
+            self._actions.wait(order.name, machine.steps, within_s=self._times.start, boots=True)
             return machine, ""
         except (ActionFailed, ActionOverdue) as error:
             return None, f"{offer}: {error}{self._cleared(machine)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from pytest_testlab import labels
@@ -22,7 +22,8 @@ from testlab_hetzner.keys import Keys
 from testlab_hetzner.machines import Machine, Step, step_of
 from testlab_hetzner.making import Maker
 from testlab_hetzner.prices import Prices
-from testlab_hetzner.resources import Resources
+from testlab_hetzner.resources import KEY as KEY_KIND
+from testlab_hetzner.resources import SERVER, SNAPSHOT, Resources
 from testlab_hetzner.servers import Order, Servers
 from testlab_hetzner.snapshots import Freezer
 from testlab_hetzner.times import Times
@@ -59,6 +60,8 @@ class HetznerProvider:
         self._prices = Prices(self._cloud)
         self._resources = Resources(self._cloud, self._servers, self._prices)
         self._freezer = Freezer(self._cloud, self._servers, self._actions)
+        self._froze = False
+        """Whether a snapshot was ever asked for."""
 
     # --- what a provider does -----------------------------------------------------------------------------------------
 
@@ -99,7 +102,7 @@ class HetznerProvider:
             if machine is None:
                 raise NotBlankError(f"{server.name} is gone")
             step = self._servers.rebuild(machine, server.image, server.snapshot, user_data(host, client))
-            self._actions.wait(server.name, [step], within_s=self._times.start)
+            self._actions.wait(server.name, [step], within_s=self._times.start, boots=True)
             ssh = replace(server.ssh, host_key=host.public)
             return self._proven(replace(server, ssh=ssh, epoch=server.epoch + 1), before=server.proof)
         except NotBlankError:
@@ -133,9 +136,14 @@ class HetznerProvider:
 
     # --- for the reaper, and for golden snapshots ---------------------------------------------------------------------
 
-    def resources(self) -> Iterable[Resource]:
+    def resources(self, kinds: Collection[str] | None = None) -> Iterable[Resource]:
         """Servers, snapshots, primary addresses and SSH keys with the lab's label; see `protocols.Reapable`."""
-        return self._resources.all()
+        return self._resources.all(kinds)
+
+    def settle(self, run: str) -> Collection[str]:
+        """Remove the run's key; see `protocols.Settles`. Addresses are a server's own: they go with it."""
+        self._keys.end(run)
+        return {SERVER, *({KEY_KIND} if self._keys.left(run) else ()), *({SNAPSHOT} if self._froze else ())}
 
     def remove(self, resource: Resource) -> None:
         """Remove it for good; gone already = done. Raises `InfraError`, also for what isn't labelled as disposable."""
@@ -147,6 +155,7 @@ class HetznerProvider:
 
     def snapshot(self, server: Server, labels: Mapping[str, str]) -> str:
         """Freeze its disk while it is switched off, and start it again; raises `InfraError`."""
+        self._froze = True
         target = self.connect(server)
         try:
             frozen = self._freezer.freeze(server.name, _id(server), target, labels)

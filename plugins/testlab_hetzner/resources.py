@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from pytest_testlab import labels as names
 from pytest_testlab.errors import InfraError
 from pytest_testlab.model import Resource
 from testlab_hetzner.cloud import Cloud, Refused
+from testlab_hetzner.listing import Shared
 from testlab_hetzner.machines import SELECTOR, Machine
 from testlab_hetzner.prices import Prices
 from testlab_hetzner.servers import Servers
@@ -27,17 +28,23 @@ class Resources:
         self._cloud = cloud
         self._servers = servers
         self._prices = prices
+        self._images: Shared[list[Any]] = Shared(self._list_images, cloud.times.gather)
 
-    def all(self) -> Iterator[Resource]:
-        """All that there is; when a kind can't be listed `InfraError` comes after the last of the others."""
-        kinds: Mapping[str, Callable[[], Iterable[Resource]]] = {
+    def all(self, kinds: Collection[str] | None = None) -> Iterator[Resource]:
+        """All that there is, of these kinds or any; each kind is a request.
+
+        When one can't be listed `InfraError` comes after the last of the others.
+        """
+        lists: Mapping[str, Callable[[], Iterable[Resource]]] = {
+            SNAPSHOT: self._snapshots,  # first, as whoever looks for a golden one at a run's start shares the list
             SERVER: lambda: map(self._server, self._servers.all()),
-            SNAPSHOT: self._snapshots,
             ADDRESS: self._addresses,
             KEY: self._keys,
         }
         errors = []
-        for kind, list_ in kinds.items():
+        for kind, list_ in lists.items():
+            if kinds is not None and kind not in kinds:
+                continue
             try:
                 yield from list(list_())
             except InfraError as error:
@@ -114,8 +121,11 @@ class Resources:
         )
 
     def _snapshots(self) -> list[Resource]:
-        found = self._list(SNAPSHOT, lambda client: client.images.get_all(type=["snapshot"], label_selector=SELECTOR))
+        found = self._images.get(2 * self._cloud.times.call)
         return [_resource(SNAPSHOT, image, image.description, self._price_of_snapshot(image)) for image in found]
+
+    def _list_images(self) -> list[Any]:
+        return self._list(SNAPSHOT, lambda client: client.images.get_all(type=["snapshot"], label_selector=SELECTOR))
 
     def _addresses(self) -> list[Resource]:
         found = self._list(ADDRESS, lambda client: client.primary_ips.get_all(label_selector=SELECTOR))

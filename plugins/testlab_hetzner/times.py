@@ -36,6 +36,8 @@ class Times:
     """For which a type that was not to be had at a location isn't asked for there again."""
     first_poll: float = 4.0
     """From the begin of a wait for actions to the first look; see `actions.LATE` for later ones."""
+    first_boot_poll: float = 10.0
+    """The same where a server is to boot, which none does sooner."""
     longest_poll: float = 15.0
     gone: float = 60.0
     """For a server to leave the list after its delete."""
@@ -52,5 +54,5 @@ class Times:
 
     def faster(self, by: float) -> Times:
         """With all pauses shorter, for a cloud that is so much faster; what has a deadline keeps it."""
-        pauses = ("pause", "longest_pause", "ssh_pause", "first_poll", "longest_poll", "first_gone")
+        pauses = ("pause", "longest_pause", "ssh_pause", "first_poll", "first_boot_poll", "longest_poll", "first_gone")
         return replace(self, **{name: getattr(self, name) / by for name in pauses})

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, cast
@@ -111,8 +111,10 @@ class LocalProvider:
 
     # --- for the reaper -----------------------------------------------------------------------------------------------
 
-    def resources(self) -> Iterable[Resource]:
-        """Every target of this lab on this machine that was made with labels, by its record on disk."""
+    def resources(self, kinds: Collection[str] | None = None) -> Iterable[Resource]:
+        """Every target of this lab that was made with labels, by its record on disk; all are servers."""
+        if kinds is not None and "server" not in kinds:
+            return ()
         found = ((record, records.labels_of(self._base, record)) for record in records.every(self._base))
         return [_resource(record, labels) for record, labels in found if is_ours(labels)]
 

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import socket
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 import asyncssh
@@ -101,7 +101,7 @@ class NspawnProvider:
 
     # --- what a reaper needs ------------------------------------------------------------------------------------------
 
-    def resources(self) -> Iterable[Resource]:
+    def resources(self, kinds: Collection[str] | None = None) -> Iterable[Resource]:
         """Hosts and snapshots with the lab's label, in whatever state they are."""
         self._hosts.tidy()
         hosts = [
@@ -112,7 +112,7 @@ class NspawnProvider:
             for record in self._hosts.every_layer()
             if marks.is_ours(record.labels)
         ]
-        return [*hosts, *layers]
+        return [found for found in (*hosts, *layers) if kinds is None or found.kind in kinds]
 
     def remove(self, resource: Resource) -> None:
         """Remove it for good; gone already = done. Raises `InfraError`."""

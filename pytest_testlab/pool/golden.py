@@ -156,7 +156,7 @@ class Golden:
     def _listed(self) -> Iterator[Resource]:
         """The lab's snapshots, as far as they can be listed."""
         try:
-            for found in self._provider.resources():
+            for found in self._provider.resources({KIND}):
                 if found.kind == KIND and labels.is_disposable(found.labels):
                     yield found
         except InfraError:

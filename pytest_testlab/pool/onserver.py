@@ -89,7 +89,7 @@ class OnServer:
             self._provider.write_labels(found, {labels.EXPIRES: labels.moment(needed)})
 
     def _resource(self) -> Resource:
-        listed = self._provider.resources() if isinstance(self._provider, Reapable) else ()
+        listed = self._provider.resources({"server"}) if isinstance(self._provider, Reapable) else ()
         found = next((r for r in listed if r.kind == "server" and r.name == self._kept.name), None)
         if found is None or not labels.is_kept(found.labels):
             raise InfraError(f"the kept server {self._kept.name} is gone: it expired, or somebody released it")

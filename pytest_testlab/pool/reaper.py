@@ -5,10 +5,11 @@ What isn't the lab's own, isn't disposable, or hasn't expired yet is never touch
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -16,7 +17,7 @@ from pytest_testlab import labels
 from pytest_testlab.errors import TestlabError
 from pytest_testlab.model import Resource
 from pytest_testlab.moments import shown
-from pytest_testlab.protocols import Provider, Reapable
+from pytest_testlab.protocols import Provider, Reapable, Settles
 
 GRACE_S = 600.0
 """How long after its expiry something is left alone: clocks differ, and a run may be about to renew it."""
@@ -104,14 +105,26 @@ def reap(
     return total
 
 
-def sweep(provider: Provider, *runs: str, within_s: float = 120.0) -> Reaped:
+def sweep(provider: Provider, *runs: str, within_s: float = 120.0, kinds: Collection[str] | None = None) -> Reaped:
     """Remove all that runs made, whether or not it has expired, but what is to outlive it: kept servers, snapshots.
 
-    Done when a list by the runs' label comes back empty twice. Never raises for the provider's sake.
+    Done when a list by the runs' label comes back empty twice. `kinds`: all of which there can be anything. Never
+    raises for the provider's sake.
     """
     if not isinstance(provider, Reapable):
         return Reaped()
-    return _remove(provider.name, provider, lambda found: _of_others(found, runs), within_s=within_s, insist=True)
+    return _remove(
+        provider.name, provider, lambda found: _of_others(found, runs), within_s=within_s, insist=True, kinds=kinds
+    )
+
+
+def sweep_own(provider: Provider, run: str, within_s: float = 120.0) -> Reaped:
+    """The same at the end of a run, by the very object that served it: it may know which kinds need no look."""
+    kinds = None
+    if isinstance(provider, Settles):
+        with contextlib.suppress(Exception):  # whatever a plugin raised: then each kind is looked for
+            kinds = provider.settle(run)
+    return sweep(provider, run, within_s=within_s, kinds=kinds)
 
 
 def spared(found: Sequence[Resource], now: dt.datetime, grace_s: float) -> dict[tuple[str, str], str]:
@@ -178,6 +191,7 @@ def _remove(
     dry_run: bool = False,
     within_s: float = WITHIN_S,
     insist: bool = False,
+    kinds: Collection[str] | None = None,
 ) -> Reaped:
     """Remove all but what the judge spares, until two lists in a row show nothing more of it.
 
@@ -190,7 +204,7 @@ def _remove(
     reasons: dict[tuple[str, str], str] = {}
     empty = rounds = 0
     while True:
-        found, errors = _list(name, provider)
+        found, errors = _list(name, provider, kinds)
         spare = judge(found)
         kept = tuple(
             Kept(resource=resource, why=spare[_key(resource)]) for resource in found if _key(resource) in spare
@@ -207,7 +221,7 @@ def _remove(
             errors += [reasons[_key(resource)] for resource in doomed if resource not in went]
         rounds += 1
         if (rounds >= ROUNDS and not empty and not insist) or time.monotonic() + pause > deadline:
-            left, more = _list(name, provider)
+            left, more = _list(name, provider, kinds)
             return _unfinished(name, asked, left, judge(left), [*errors, *more], kept)
         time.sleep(pause)
         pause = min(2 * pause, PAUSE_S)
@@ -231,11 +245,11 @@ def _unfinished(
     )
 
 
-def _list(name: str, provider: Reapable) -> tuple[list[Resource], list[str]]:
+def _list(name: str, provider: Reapable, kinds: Collection[str] | None = None) -> tuple[list[Resource], list[str]]:
     """All that there is, as far as it can be listed."""
     found: list[Resource] = []
     try:
-        found.extend(resource for resource in provider.resources() if labels.is_ours(resource.labels))
+        found.extend(resource for resource in provider.resources(kinds) if labels.is_ours(resource.labels))
     except TestlabError as error:
         return found, [f"{name}: it can't be listed: {error}"]
     except Exception as error:  # noqa: BLE001 - a provider is a plugin: what it raises must not stop the others

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Collection
 
 from pytest_testlab.errors import InfraError
-from pytest_testlab.pool.reaper import Reaped, reap, renew, sweep
+from pytest_testlab.pool.reaper import Reaped, reap, renew, sweep, sweep_own
 from pytest_testlab.protocols import Provider, Reapable
 
 LIFETIME_S = 3600.0
@@ -85,7 +85,7 @@ class Upkeep:
         self._over.set()
         if self._thread.ident is not None:
             self._thread.join(LOOK_EVERY_S)
-            self._tell(sweep(self._provider, self._run, within_s=within_s), "left over at the run's end")
+            self._tell(sweep_own(self._provider, self._run, within_s), "left over at the run's end")
         return self.problems
 
     def _work(self) -> None:

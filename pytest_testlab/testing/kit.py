@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import pytest
@@ -71,9 +71,9 @@ class Bounded:
         """Bounded."""
         return within(self._patience_s, "connect()", self.inner.connect, server)
 
-    def resources(self) -> list[Resource]:
+    def resources(self, kinds: Collection[str] | None = None) -> list[Resource]:
         """Bounded, and read to its end; for a provider that is `Reapable`, as the next two are."""
-        return within(self._patience_s, "resources()", lambda: list(self._reapable.resources()))
+        return within(self._patience_s, "resources()", lambda: list(self._reapable.resources(kinds)))
 
     def remove(self, resource: Resource) -> None:
         """Bounded."""

@@ -309,6 +309,9 @@ class ProviderConformance(TargetPromises):
         assert all(dict(resource.labels).items() >= dict(request.labels).items() for resource in own), own
         assert all(labels.is_ours(resource.labels) for resource in found), found
         assert {resource.provider for resource in own} == {reapable.name}
+        servers = [resource for resource in own if resource.kind == "server"]
+        assert [it for it in reapable.resources({"server"}) if it.labels.get(labels.RUN) == request.run] == servers
+        assert reapable.resources({"no such kind"}) == []
 
     def test_resources_lose_a_server_that_is_destroyed(self, reapable: Bounded, make: Make) -> None:
         """Whichever way it went."""

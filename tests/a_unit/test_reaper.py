@@ -5,15 +5,16 @@ from __future__ import annotations
 import datetime as dt
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import pytest
 from cloud import Cloud, CloudProvider, ago
 
 from pytest_testlab import labels
+from pytest_testlab.errors import InfraError
 from pytest_testlab.model import Resource
 from pytest_testlab.pool import reaper
-from pytest_testlab.pool.reaper import Reaped, reap, renew, sweep
+from pytest_testlab.pool.reaper import Reaped, reap, renew, sweep, sweep_own
 from pytest_testlab.testing import MemoryProvider
 
 
@@ -148,7 +149,7 @@ def test_a_provider_that_never_answers_holds_up_no_other(cloud: Cloud) -> None:
     release = threading.Event()
 
     class Hanging(CloudProvider):
-        def resources(self) -> Iterable[Resource]:
+        def resources(self, kinds: Collection[str] | None = None) -> Iterable[Resource]:
             release.wait(60)
             return ()
 
@@ -189,6 +190,31 @@ def test_an_empty_list_is_believed_when_it_came_twice(cloud: Cloud) -> None:
     assert cloud.lists == 2
     reaped(cloud)
     assert cloud.lists == 3
+
+
+def test_the_end_of_a_run_looks_only_for_what_the_run_may_have_made(cloud: Cloud) -> None:
+    """Twice, where its provider knows; what it can't say for sure, and what any other sweep does, is a look at all."""
+
+    class Dear(CloudProvider):
+        kinds: Collection[str] = ("server",)
+
+        def settle(self, run: str) -> Collection[str]:
+            if not self.kinds:
+                raise InfraError("503")
+            cloud.there.pop(("ssh-key", f"key of {run}"))
+            return self.kinds
+
+    provider = Dear(cloud)
+    cloud.put("key of r", kind="ssh-key", expired_s=-3600)
+    cloud.put("whose-answer-was-lost", expired_s=-3600)
+    assert names(sweep_own(provider, "r").deleted) == {"whose-answer-was-lost"}
+    assert (cloud.names, cloud.looked_for) == (set(), [{"server"}] * 3)
+    provider.kinds = ()
+    cloud.put("key of r", kind="ssh-key", expired_s=-3600)
+    assert names(sweep_own(provider, "r").deleted) == {"key of r"}
+    assert cloud.looked_for[3:] == [set()] * 3
+    assert sweep(provider, "r") == Reaped()
+    assert cloud.looked_for[6:] == [set()] * 2
 
 
 def test_a_sweep_ends_in_time(cloud: Cloud) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from pytest_testlab import labels
@@ -33,6 +33,8 @@ class Cloud:
     removed: list[str] = field(default_factory=list)
     """Names, in order."""
     lists: int = 0
+    looked_for: list[set[str]] = field(default_factory=list)
+    """Kinds that each list was narrowed to; empty = any."""
     release: str = "1"
     """Of the images."""
     frozen: list[str] = field(default_factory=list)
@@ -82,17 +84,19 @@ class CloudProvider(MemoryProvider):
         super().destroy(server)
         self.cloud.there.pop(("server", server.name), None)
 
-    def resources(self) -> Iterable[Resource]:
+    def resources(self, kinds: Collection[str] | None = None) -> Iterable[Resource]:
         self._ask()
         with self.cloud.lock:
             self.cloud.lists += 1
+            self.cloud.looked_for.append(set(kinds or ()))
             listed = list(self.cloud.there.values())
             for resource in listed:
                 if (left := self.cloud.liars.get(resource.name)) is not None and resource.name in self.cloud.removed:
                     self.cloud.liars[resource.name] = left - 1
                     if left <= 1:
                         del self.cloud.there[resource.kind, resource.id]
-        yield from (resource for resource in listed if resource.kind != self.cloud.unlisted)
+        wanted = [resource for resource in listed if kinds is None or resource.kind in kinds]
+        yield from (resource for resource in wanted if resource.kind != self.cloud.unlisted)
         if self.cloud.unlisted:
             raise InfraError(f"{self.cloud.unlisted}s can't be listed: 503")
 

@@ -40,6 +40,15 @@ def test_slots_that_wait_for_the_runs_key_fail_together(cloud: Cloud) -> None:
     assert "no answer from the API" in _raises(keys.of, "r", {})
 
 
+def test_a_key_whose_making_was_not_answered_is_looked_for_at_the_runs_end(cloud: Cloud) -> None:
+    """It may be there; no other run's is."""
+    keys = Keys(cloud)
+    _raises(keys.of, "r", {})
+    keys.end("r")
+    assert keys.left("r")
+    assert not keys.left("another")
+
+
 def test_a_price_list_that_cannot_be_had_is_left_alone_for_a_while(cloud: Cloud) -> None:
     """Prices are missed, servers are not held up."""
     prices = Prices(cloud)

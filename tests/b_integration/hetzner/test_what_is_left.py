@@ -18,7 +18,7 @@ from standin import Fault, Kind, StandIn, locked
 from pytest_testlab import labels
 from pytest_testlab.errors import InfraError
 from pytest_testlab.model import Resource
-from pytest_testlab.pool.reaper import reap
+from pytest_testlab.pool.reaper import Reaped, reap, sweep_own
 
 YESTERDAY = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
 
@@ -62,6 +62,26 @@ def test_everything_of_the_labs_is_listed_priced_and_reaped(cloud: StandIn, make
     theirs = client.primary_ips.get_by_name("theirs")
     assert theirs is not None
     client.primary_ips.delete(theirs)
+
+
+def test_a_run_that_goes_well_asks_for_little_at_its_end(cloud: StandIn, make: Make) -> None:
+    """Its key goes by one request, servers are listed twice, and what it can't have made isn't asked for."""
+    provider, request = make(), a_request()
+    provider.destroy(provider.create(request))
+    before = cloud.counts()
+    assert sweep_own(provider, request.run) == Reaped()
+    assert cloud.counts() - before == {"DELETE /ssh_keys/{id}": 1, "GET /servers": 2}
+    assert cloud.left()["ssh_keys"] == []
+
+
+def test_a_key_that_cannot_be_removed_at_once_is_looked_for(cloud: StandIn, make: Make) -> None:
+    """The sweep goes on until it is gone."""
+    provider, request = make(call=0.2), a_request()
+    provider.destroy(provider.create(request))
+    cloud.misbehave(Fault(kind=Kind.REFUSE, method="DELETE", path="^/ssh_keys", times=12))
+    reaped = sweep_own(provider, request.run)
+    assert ([resource.kind for resource in reaped.deleted], reaped.errors) == (["ssh-key"], ())
+    assert cloud.left()["ssh_keys"] == []
 
 
 def test_one_kind_that_cannot_be_listed_does_not_hide_the_others(cloud: StandIn, make: Make) -> None:

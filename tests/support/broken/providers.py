@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -134,7 +134,7 @@ class AnyScript(MemoryTarget):
 
 
 class ListsNothing(CloudProvider):
-    def resources(self) -> Iterable[Resource]:
+    def resources(self, kinds: Collection[str] | None = None) -> Iterable[Resource]:
         return ()
 
 
