@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import select
 import signal
 import time
 from collections.abc import Callable
@@ -19,7 +20,8 @@ MARK = "TESTLAB_TARGET"
 """Set in the environment of whatever runs on a target, to the target's own random word."""
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
-_POLL_S = 0.004
+_LOOK_S = 0.1
+"""Between two looks at all processes of the machine; that those known have ended is noticed at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +121,25 @@ def is_alive(process: Process) -> bool:
     return now is not None and now.started == process.started
 
 
+def _gone(these: list[Process], within_s: float) -> None:
+    """Wait until all of them have ended, or the time is up."""
+    ends = time.monotonic() + within_s
+    with contextlib.ExitStack() as handles:
+        waited: dict[int, Process] = {}
+        poll = select.poll()
+        for process in these:
+            with contextlib.suppress(ProcessLookupError):
+                handle = os.pidfd_open(process.pid)
+                handles.callback(os.close, handle)
+                if is_alive(process):  # else its number is another's by now
+                    waited[handle] = process
+                    poll.register(handle, select.POLLIN)
+        while waited and (left := ends - time.monotonic()) > 0:
+            for handle, _ in poll.poll(left * 1000):
+                poll.unregister(handle)
+                del waited[handle]
+
+
 def kill_all(find: Callable[[], list[Process]], *, grace_s: float, within_s: float) -> tuple[int, list[Process]]:
     """Ask whatever `find` finds to end, then kill it, until nothing is found or the time is up.
 
@@ -129,8 +150,8 @@ def kill_all(find: Callable[[], list[Process]], *, grace_s: float, within_s: flo
     seen = {process.pid for process in left}
     for process in left:
         send(process, signal.SIGTERM)
-    while left and time.monotonic() - started < within_s:
-        time.sleep(_POLL_S)
+    while left and (spent := time.monotonic() - started) < within_s:
+        _gone(left, _LOOK_S if spent >= grace_s else min(_LOOK_S, grace_s - spent))
         left = find()
         fresh = [process for process in left if process.pid not in seen]
         late = time.monotonic() - started >= grace_s
