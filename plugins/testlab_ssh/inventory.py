@@ -11,10 +11,10 @@ from typing import Any
 
 import asyncssh
 
-from pytest_testlab.catalog import values
+from pytest_testlab.catalog import readers, values
 from pytest_testlab.catalog.read import parse_toml, problems, read_bytes
+from pytest_testlab.catalog.readers import KeyPath, Refused
 from pytest_testlab.catalog.tables import Schema, TableReader
-from pytest_testlab.catalog.values import KeyPath, Refused
 from pytest_testlab.errors import CatalogError, UsageError
 from pytest_testlab.model import SshAddress
 from pytest_testlab.target.written import known_key, read_login
@@ -118,13 +118,13 @@ def read_inventory(file: Path) -> Inventory:
 # --- values ----------------------------------------------------------------------------------------------------------
 
 _PORT_RANGE = re.compile(r"([0-9]{1,5})-([0-9]{1,5})")
-server_name = values.matching(
+server_name = readers.matching(
     r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?",
     "1 to 63 of a-z, A-Z, 0-9, _, . and -, beginning and ending with a letter or digit",
 )
-address = values.matching(r"[A-Za-z0-9]([A-Za-z0-9.:_-]{0,253}[A-Za-z0-9])?", "a host name or an IP address")
-user = values.matching(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}", "the name of an account")
-port = values.integer(1, 65535)
+address = readers.matching(r"[A-Za-z0-9]([A-Za-z0-9.:_-]{0,253}[A-Za-z0-9])?", "a host name or an IP address")
+user = readers.matching(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}", "the name of an account")
+port = readers.integer(1, 65535)
 
 
 def _key_of(public: str) -> str:
@@ -132,7 +132,7 @@ def _key_of(public: str) -> str:
 
 
 def _host_key(value: Any) -> str:
-    text = values.line(value).strip()
+    text = readers.line(value).strip()
     try:
         key: asyncssh.SSHKey = asyncssh.import_public_key(text)
     except (asyncssh.KeyImportError, ValueError):
@@ -143,7 +143,7 @@ def _host_key(value: Any) -> str:
 
 def _login(value: Any) -> tuple[str, str, int]:
     try:
-        return read_login(values.line(value))
+        return read_login(readers.line(value))
     except UsageError as error:
         raise Refused(str(error)) from None
 
@@ -155,20 +155,20 @@ def _disposable(value: Any) -> bool:
 
 
 def _ports(value: Any) -> str:
-    text = values.line(value)
+    text = readers.line(value)
     match = _PORT_RANGE.fullmatch(text)
     least, most = (int(match[1]), int(match[2])) if match is not None else (0, 0)
     if not (1 <= least <= most - 3 <= 65_532 and most - least < MOST_PORTS):
-        raise Refused(f'{values.shown(text)} is no range of 4 to {MOST_PORTS} ports, e.g. "{PORTS}"')
+        raise Refused(f'{readers.shown(text)} is no range of 4 to {MOST_PORTS} ports, e.g. "{PORTS}"')
     return text
 
 
 def _path(value: Any) -> str:
-    text = values.line(value)
+    text = readers.line(value)
     path = PurePosixPath(text)
     if not re.fullmatch(r"/[A-Za-z0-9._/-]+", text) or ".." in path.parts or len(path.parts) < 3:
         say = 'must be an absolute path of two parts or more, of letters, digits, ".", "_" and "-", without ".."'
-        raise Refused(f"{values.shown(text)} {say}")
+        raise Refused(f"{readers.shown(text)} {say}")
     return str(path)
 
 
@@ -187,19 +187,19 @@ def _true(value: Any) -> bool:
 
 INVENTORY: Schema = {
     "lease": ("lease_s", _lease),
-    "known-hosts": ("known_hosts", values.line),
-    "server": ("servers", values.many(values.table, MOST_SERVERS, least=1)),
+    "known-hosts": ("known_hosts", readers.line),
+    "server": ("servers", readers.many(readers.table, MOST_SERVERS, least=1)),
 }
 BLANK: Schema = {
-    "command": ("command", values.text),
-    "script": ("script", values.text),
-    "reboot": ("reboot", values.line),
+    "command": ("command", readers.text),
+    "script": ("script", readers.text),
+    "reboot": ("reboot", readers.line),
     "within": ("within_s", values.duration),
 }
 PROOF: Schema = {
     "rebooted": ("rebooted", _true),
-    "script": ("script", values.text),
-    "stdout": ("stdout", values.text),
+    "script": ("script", readers.text),
+    "stdout": ("stdout", readers.text),
     "within": ("within_s", values.duration),
 }
 SERVER: Schema = {
@@ -207,17 +207,17 @@ SERVER: Schema = {
     "address": ("address", address),
     "port": ("port", port),
     "user": ("user", user),
-    "identity": ("private_key", values.line),
+    "identity": ("private_key", readers.line),
     "host-key": ("host_key", _host_key),
     "jump": ("jump", _login),
-    "jump-identity": ("jump_key", values.line),
+    "jump-identity": ("jump_key", readers.line),
     "jump-host-key": ("jump_host_key", _host_key),
     "disposable": ("disposable", _disposable),
     "root": ("root", _path),
     "ports": ("ports", _ports),
     "lease-file": ("lease_file", _path),
-    "blank": ("blank", values.table),
-    "proof": ("proof", values.table),
+    "blank": ("blank", readers.table),
+    "proof": ("proof", readers.table),
 }
 NEEDED = ("name", "address", "user", "identity", "host-key", "disposable", "blank")
 MISSING = {
@@ -306,15 +306,15 @@ class _Reader(TableReader):
         file = self._beside(path)
         try:
             if file.stat().st_mode & 0o077:
-                raise Refused(f"{values.shown(str(file))} can be read by others; type: chmod 600 {file}")
+                raise Refused(f"{readers.shown(str(file))} can be read by others; type: chmod 600 {file}")
             text = file.read_text()
             asyncssh.import_private_key(text)
         except OSError as error:
-            raise Refused(f"{values.shown(str(file))} can't be read: {error.strerror}") from None
+            raise Refused(f"{readers.shown(str(file))} can't be read: {error.strerror}") from None
         except (asyncssh.KeyEncryptionError, asyncssh.KeyImportError, ValueError) as error:
             locked = isinstance(error, asyncssh.KeyEncryptionError) or "passphrase" in str(error).lower()
             why = "is locked with a passphrase, which nobody can type at night" if locked else "is no private key"
-            raise Refused(f"{values.shown(str(file))} {why}") from None
+            raise Refused(f"{readers.shown(str(file))} {why}") from None
         return text
 
     def _blank(self, at: KeyPath, raw: dict[str, Any]) -> Blank | None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from _pytest.skipping import xfailed_key
 
-from pytest_testlab.catalog import fixtures, values
+from pytest_testlab.catalog import fixtures, readers, values
 from pytest_testlab.catalog.alarm import within
 from pytest_testlab.catalog.bench import Bench
 from pytest_testlab.catalog.items import LAB, SEEN, CatalogItem, Equipment, Headline, UnitState
@@ -45,13 +45,13 @@ MARK_HELP = (
     "testlab(app=None, owner=None, priority='P1', tags=(), timeout='10m', alone=False): what the lab should know of a "
     "test that asks for target, app, apps or http"
 )
-_READERS: Mapping[str, tuple[str, values.Convert[Any]]] = {
-    "app": ("app", values.line),
-    "owner": ("owner", values.line),
+_READERS: Mapping[str, tuple[str, readers.Convert[Any]]] = {
+    "app": ("app", readers.line),
+    "owner": ("owner", readers.line),
     "priority": ("priority", values.priority),
-    "tags": ("tags", lambda given: values.many(values.tag, 20, unique=True)(_listed(given))),
+    "tags": ("tags", lambda given: readers.many(values.tag, 20, unique=True)(_listed(given))),
     "timeout": ("timeout_s", values.duration),
-    "alone": ("alone", values.boolean),
+    "alone": ("alone", readers.boolean),
 }
 """Keyword of the mark → (field of `About`, reader)."""
 
@@ -285,7 +285,7 @@ def _about(item: PlatformTest) -> About:
         for mark in reversed(list(item.iter_markers(MARK))):
             fields |= _read(mark)
         if fixtures.is_ours(item, "app") and "app" not in fields and "app" not in _params(item):
-            raise values.Refused(
+            raise readers.Refused(
                 f'it asks for the fixture app, and nothing says which: @pytest.mark.{MARK}(app="NAME"), the name of an '
                 "entry or a path to its folder"
             )
@@ -298,16 +298,16 @@ def _params(item: pytest.Function) -> Mapping[str, Any]:
 
 def _read(mark: pytest.Mark) -> dict[str, Any]:
     if mark.args:
-        raise values.Refused(f"the mark takes keywords only: {', '.join(_READERS)}")
+        raise readers.Refused(f"the mark takes keywords only: {', '.join(_READERS)}")
     fields = {}
     for key, value in mark.kwargs.items():
         if key not in _READERS:
-            raise values.Refused(f"{key}: {values.unknown(key, _READERS)}")
+            raise readers.Refused(f"{key}: {readers.unknown(key, _READERS)}")
         name, read = _READERS[key]
         try:
             fields[name] = read(value)
-        except values.Refused as refused:
-            raise values.Refused(f"{key}: {refused}") from None
+        except readers.Refused as refused:
+            raise readers.Refused(f"{key}: {refused}") from None
     return fields
 
 
@@ -319,9 +319,9 @@ def _listed(given: Any) -> Any:
 def _told_at(item: PlatformTest) -> Iterator[None]:
     try:
         yield
-    except (values.Refused, CatalogError) as error:
+    except (readers.Refused, CatalogError) as error:
         file, line, _ = item.location
-        place = f"{os.fspath(file)}:{(line or 0) + 1}: " if isinstance(error, values.Refused) else ""
+        place = f"{os.fspath(file)}:{(line or 0) + 1}: " if isinstance(error, readers.Refused) else ""
         raise pytest.Collector.CollectError(f"{place}{item.name}: {error}") from None
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pytest_testlab.catalog import schema, values
+from pytest_testlab.catalog import readers, schema, values
+from pytest_testlab.catalog.readers import JsonSchema
 from pytest_testlab.catalog.tables import Schema
-from pytest_testlab.catalog.values import JsonSchema
 
 BEYOND = (
     "what stands on the disk: a script or a static folder that isn't there, links that lead out",
@@ -100,7 +100,7 @@ def _parts() -> Mapping[str, JsonSchema]:
     return {
         "build": _table("build", schema.BUILD, needs=schema.NEEDS["build"]),
         "run": {**run, "oneOf": [{"required": [way]} for way in schema.WAYS_TO_RUN]},
-        "env": values.said(values.env),
+        "env": readers.said(values.env),
         "steps": checks,
         "checks": checks,
     }
@@ -123,7 +123,7 @@ def _table(
 ) -> JsonSchema:
     says = DESCRIPTIONS[name]
     properties: dict[str, Any] = {
-        key: {"description": says[key], **((inner or {}).get(key) or values.said(convert))}
+        key: {"description": says[key], **((inner or {}).get(key) or readers.said(convert))}
         for key, (_field, convert) in keys.items()
     }
     if "addons" in properties:  # which there are isn't the value's to know

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 
-from pytest_testlab.catalog.values import KeyPath
+from pytest_testlab.catalog.readers import KeyPath
 
 MOST_PARTS = 32
 """Parts of a dotted key."""

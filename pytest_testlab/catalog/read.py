@@ -12,9 +12,9 @@ from typing import Any
 import tomli  # the standard library's parser, compiled: a third of its time, which is most of what reading takes
 
 from pytest_testlab.catalog.locate import MOST_PARTS, deep_key_line, key_lines, nearest_line
+from pytest_testlab.catalog.readers import KeyPath, shown
 from pytest_testlab.catalog.schema import ADDONS, EntryReader
 from pytest_testlab.catalog.tables import MOST_FAULTS
-from pytest_testlab.catalog.values import KeyPath, shown
 from pytest_testlab.errors import CatalogError, Problem
 from pytest_testlab.model import Entry
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pytest_testlab.catalog import values
+from pytest_testlab.catalog import readers, values
+from pytest_testlab.catalog.readers import KeyPath, Refused
 from pytest_testlab.catalog.tables import MOST_FAULTS, Schema, TableReader
-from pytest_testlab.catalog.values import KeyPath, Refused
 from pytest_testlab.model import Check, CommandCheck, Entry, HttpCheck, Ready, ScriptCheck, Suite
 
 ADDONS = ("postgresql",)
@@ -19,38 +19,38 @@ MOST_CHECKS = 100
 HEADER: Schema = {
     "name": ("name", values.entry_name),
     "priority": ("priority", values.priority),
-    "tags": ("tags", values.many(values.tag, 20, unique=True)),
-    "owner": ("owner", values.line),
+    "tags": ("tags", readers.many(values.tag, 20, unique=True)),
+    "owner": ("owner", readers.line),
     "timeout": ("timeout_s", values.duration),
-    "alone": ("alone", values.boolean),
-    "requires": ("requires", values.many(values.requirement, 20)),
-    "addons": ("addons", values.many(values.tag, 10, unique=True)),
+    "alone": ("alone", readers.boolean),
+    "requires": ("requires", readers.many(values.requirement, 20)),
+    "addons": ("addons", readers.many(values.tag, 10, unique=True)),
     "expects-failure": ("expects_failure", values.failure_class),
 }
-BUILD: Schema = {"commands": ("build", values.many(values.text, 100, least=1))}
+BUILD: Schema = {"commands": ("build", readers.many(readers.text, 100, least=1))}
 READY: Schema = {"http": ("http", values.url_path), "within": ("within_s", values.duration)}
 RUN: Schema = {
-    "command": ("command", values.text),
+    "command": ("command", readers.text),
     "static": ("static", values.inner_path),
-    "ready": ("ready", values.table),
+    "ready": ("ready", readers.table),
 }
-_ANY_CHECK: Schema = {"name": ("name", values.line), "within": ("within_s", values.duration)}
+_ANY_CHECK: Schema = {"name": ("name", readers.line), "within": ("within_s", values.duration)}
 CHECKS: Mapping[str, Schema] = {
     "http": {
         **_ANY_CHECK,
         "http": ("path", values.url_path),
         "method": ("method", values.method),
         "status": ("status", values.status),
-        "contains": ("contains", values.text),
+        "contains": ("contains", readers.text),
         "json": ("json", values.json_values),
         "headers": ("headers", values.headers),
     },
     "script": {**_ANY_CHECK, "script": ("script", values.inner_path)},
     "command": {
         **_ANY_CHECK,
-        "command": ("command", values.text),
+        "command": ("command", readers.text),
         "exit-code": ("exit_code", values.exit_code),
-        "stdout": ("stdout", values.text),
+        "stdout": ("stdout", readers.text),
     },
 }
 """Kind of check, which is also the key that makes it one → its keys."""
@@ -79,7 +79,7 @@ class EntryReader(TableReader):
     def read(self, document: dict[str, Any]) -> Entry | None:
         """The entry; None when there are `faults`."""
         for key in [key for key in document if key not in TABLES][: MOST_FAULTS + 1]:
-            self._fault((key,), values.unknown(key, TABLES))
+            self._fault((key,), readers.unknown(key, TABLES))
         fields = self._header(document)
         fields |= self._part(document, "build", BUILD, needs=NEEDS["build"]) if "build" in document else {}
         bare = fields.get("suite") is Suite.DEMOS and "run" not in document and "steps" in document
@@ -108,7 +108,7 @@ class EntryReader(TableReader):
         for index, addon in enumerate(fields.get("addons", ())):
             if addon not in self._addons:
                 known = ", ".join(self._addons)
-                self._fault((kind, "addons", index), f"{values.shown(addon)} is unknown; allowed: {known}")
+                self._fault((kind, "addons", index), f"{readers.shown(addon)} is unknown; allowed: {known}")
         return {**fields, "suite": SUITES[kind]}
 
     def _run(self, document: dict[str, Any], *, built: bool) -> dict[str, Any]:
@@ -192,7 +192,7 @@ class EntryReader(TableReader):
     ) -> None:
         """Take down a fault unless the path is what it has to be, and stays inside the entry's folder."""
         full = f"{self._folder}/{path}"
-        where = values.shown(str(path))
+        where = readers.shown(str(path))
         if not os.path.lexists(full):
             if not may_be_built:
                 self._fault(at, f"{where} doesn't exist in the entry's folder")
@@ -205,7 +205,7 @@ class EntryReader(TableReader):
         return _misplaced(key, schema, of) or super()._unknown(key, schema, of)
 
 
-_check_tables = values.many(values.table, MOST_CHECKS)
+_check_tables = readers.many(readers.table, MOST_CHECKS)
 _MAKERS: Mapping[str, Callable[[EntryReader, KeyPath, dict[str, Any], dict[str, Any]], Check | None]] = {
     "http": EntryReader._http,
     "script": EntryReader._script,

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pytest_testlab.catalog.values import Refused, secret_name
+from pytest_testlab.catalog.readers import Refused
+from pytest_testlab.catalog.values import secret_name
 from pytest_testlab.errors import UsageError
 from pytest_testlab.model import Generated, SecretRef, Subject
 

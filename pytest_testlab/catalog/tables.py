@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pytest_testlab.catalog import values
-from pytest_testlab.catalog.values import Convert, KeyPath, Refused
+from pytest_testlab.catalog import readers
+from pytest_testlab.catalog.readers import Convert, KeyPath, Refused
 
 MOST_FAULTS = 50
 Schema = Mapping[str, tuple[str, Convert[Any]]]
@@ -20,7 +20,7 @@ class TableReader:
         self.faults: list[tuple[KeyPath, str]] = []
 
     def _part(self, document: dict[str, Any], key: str, schema: Schema, needs: tuple[str, ...] = ()) -> dict[str, Any]:
-        given = self._value((key,), values.table, document[key])
+        given = self._value((key,), readers.table, document[key])
         if given is None:
             return {}
         for need in needs:
@@ -43,7 +43,7 @@ class TableReader:
                 self._refused((*at, key), refused)
         return fields
 
-    def _value(self, at: KeyPath, convert: Convert[values.T], value: Any) -> values.T | None:
+    def _value(self, at: KeyPath, convert: Convert[readers.T], value: Any) -> readers.T | None:
         try:
             return convert(value)
         except Refused as refused:
@@ -52,7 +52,7 @@ class TableReader:
 
     def _unknown(self, key: str, schema: Schema, _of: str) -> str:
         """Why a key is refused; `of` is what the table describes, in words."""
-        return values.unknown(key, schema)
+        return readers.unknown(key, schema)
 
     def _refused(self, at: KeyPath, refused: Refused) -> None:
         for inner, why in refused.faults:

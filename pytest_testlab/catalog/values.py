@@ -1,30 +1,39 @@
-"""Strict readers of the values that a testlab.toml may hold. Nothing is coerced: a boolean is no integer.
-
-Each reader takes what the parser gave and returns what the model holds, or raises `Refused`. A refusal never repeats a
-value that could be a secret. Beside each stands what it `says` of itself to editors, in JSON Schema.
-"""
+"""The words of a testlab.toml: strict readers of what its keys hold, made of those in `readers`."""
 
 from __future__ import annotations
 
-import difflib
-import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import PurePosixPath
-from typing import Any, TypeVar
+from typing import Any
 
+from pytest_testlab.catalog.readers import (
+    CONTROL,
+    KINDS,
+    LONGEST_TEXT,
+    Convert,
+    KeyPath,
+    Refused,
+    expected,
+    filled,
+    inside,
+    integer,
+    kind,
+    line,
+    mapping,
+    matching,
+    one_of,
+    said,
+    says,
+    shown,
+    table,
+    text,
+)
 from pytest_testlab.model import EnvValue, FailureClass, Generated, Priority, Requirement, SecretRef
 from pytest_testlab.options import parse_duration
 
-KeyPath = tuple[str | int, ...]
-"""Where a value stands: keys, and the indices of list items counted from 0."""
-T = TypeVar("T")
-Convert = Callable[[Any], T]
-JsonSchema = dict[str, Any]
-
-LONGEST_TEXT = 20_000
 LONGEST_S = 24 * 3600.0
 DEEPEST_JSON = 16
 UNEXPECTABLE = {
@@ -39,186 +48,6 @@ RESERVED_ENV = {
 """Names that an entry may not set, in any case, and why."""
 
 
-class Refused(Exception):
-    """A value isn't what it has to be: (where inside the value, why), one for each fault."""
-
-    def __init__(self, why: str, at: KeyPath = ()) -> None:
-        super().__init__(why)
-        self.faults: list[tuple[KeyPath, str]] = [(at, why)]
-
-    @classmethod
-    def of(cls, faults: list[tuple[KeyPath, str]]) -> Refused:
-        """One refusal that says all of `faults`."""
-        refused = cls("")
-        refused.faults = faults
-        return refused
-
-
-# --- words for editors -----------------------------------------------------------------------------------------------
-
-_SAID: dict[Convert[Any], JsonSchema] = {}
-
-
-def says(**schema: Any) -> Callable[[Convert[T]], Convert[T]]:
-    """Note what a reader takes, in keywords of JSON Schema; what it refuses besides stands in `json_schema.BEYOND`."""
-
-    def note(convert: Convert[T]) -> Convert[T]:
-        _SAID[convert] = schema
-        return convert
-
-    return note
-
-
-def said(convert: Convert[Any]) -> JsonSchema:
-    """The JSON Schema of what a reader takes; raises `KeyError` for one that says nothing."""
-    return _SAID[convert]
-
-
-# --- words for messages ----------------------------------------------------------------------------------------------
-
-_KINDS = {bool: "a boolean", int: "an integer", float: "a float", str: "a string", list: "an array", dict: "a table"}
-
-
-def kind(value: object) -> str:
-    """What a TOML value is, in words."""
-    return _KINDS.get(type(value), "a date or time")
-
-
-def shown(value: str) -> str:
-    """A string as a message shows it: quoted, escaped, shortened."""
-    return json.dumps(value if len(value) <= 60 else value[:59] + "…", ensure_ascii=False)
-
-
-def unknown(key: str, allowed: Iterable[str]) -> str:
-    """Why a key is refused, with the nearest one and the whole list."""
-    allowed = sorted(allowed)
-    close = difflib.get_close_matches(key, allowed, n=1, cutoff=0.6) if len(key) <= 60 else []
-    hint = f'; did you mean "{close[0]}"?' if close else ""
-    return f"unknown key{hint} (allowed: {', '.join(allowed)})"
-
-
-def _expected(what: str, value: object) -> Refused:
-    return Refused(f"expected {what}, got {kind(value)}")
-
-
-# --- plain values ----------------------------------------------------------------------------------------------------
-
-
-@says(type="string", maxLength=LONGEST_TEXT, pattern=r"\S")
-def text(value: Any) -> str:
-    """A string that is not empty; may have several lines."""
-    if type(value) is not str:
-        raise _expected("a string", value)
-    if not value.strip():
-        raise Refused("must not be empty")
-    if len(value) > LONGEST_TEXT:
-        raise Refused(f"is longer than {LONGEST_TEXT} characters")
-    if "\0" in value:
-        raise Refused("must not hold the character U+0000")
-    return value
-
-
-_CONTROL = r"\u0000-\u001f\u007f-\u009f"
-
-
-@says(type="string", maxLength=200, pattern=rf"^[^{_CONTROL}]*[^\s{_CONTROL}][^{_CONTROL}]*$")
-def line(value: Any) -> str:
-    """A string of one printable line of at most 200 characters."""
-    if not text(value).isprintable():
-        raise Refused("must be one line without control characters")
-    if len(value) > 200:
-        raise Refused("is longer than 200 characters")
-    return str(value)
-
-
-@says(type="boolean")
-def boolean(value: Any) -> bool:
-    """True or false."""
-    if type(value) is not bool:
-        raise _expected("true or false", value)
-    return value
-
-
-@says(type="object")
-def table(value: Any) -> dict[str, Any]:
-    """A table."""
-    if type(value) is not dict:
-        raise _expected("a table", value)
-    return value
-
-
-def integer(least: int, most: int) -> Convert[int]:
-    """A reader of integers within bounds."""
-
-    @says(type="integer", minimum=least, maximum=most)
-    def read(value: Any) -> int:
-        if type(value) is not int:
-            raise _expected(f"an integer from {least} to {most}", value)
-        if not least <= value <= most:
-            raise Refused(f"must be an integer from {least} to {most}")
-        return value
-
-    return read
-
-
-def matching(pattern: str, allowed: str) -> Convert[str]:
-    """A reader of strings that fit a pattern; `allowed` says it in words."""
-    fits = re.compile(pattern).fullmatch
-
-    @says(type="string", pattern=f"^{pattern}$")
-    def read(value: Any) -> str:
-        if type(value) is not str:
-            raise _expected("a string", value)
-        if not fits(value):
-            raise Refused(f"{shown(value)} is not allowed; allowed: {allowed}")
-        return value
-
-    return read
-
-
-def one_of(allowed: Iterable[str], make: Callable[[str], T]) -> Convert[T]:
-    """A reader of one word out of a few."""
-    known = {word: make(word) for word in allowed}
-
-    @says(enum=list(known))
-    def read(value: Any) -> T:
-        if type(value) is not str:
-            raise _expected("a string", value)
-        if value not in known:
-            raise Refused(f"{shown(value)} is unknown; allowed: {', '.join(known)}")
-        return known[value]
-
-    return read
-
-
-def many(convert: Convert[T], most: int, *, least: int = 0, unique: bool = False) -> Convert[tuple[T, ...]]:
-    """A reader of arrays; every bad item is named."""
-    bounds = {"minItems": least, "maxItems": most} if least else {"maxItems": most}
-
-    @says(type="array", items=said(convert), **bounds, **({"uniqueItems": True} if unique else {}))
-    def read(value: Any) -> tuple[T, ...]:
-        if type(value) is not list:
-            raise _expected("an array", value)
-        if not least <= len(value) <= most:
-            raise Refused(f"must hold {least} to {most} items, got {len(value)}")
-        items: list[T] = []
-        faults: list[tuple[KeyPath, str]] = []
-        for index, item in enumerate(value):
-            try:
-                items.append(convert(item))
-                if unique and items.index(items[-1]) < len(items) - 1:
-                    faults.append(((index,), f"{shown(str(item))} is given twice"))
-            except Refused as refused:
-                faults += [((index, *at), why) for at, why in refused.faults]
-        if faults:
-            raise Refused.of(faults)
-        return tuple(items)
-
-    return read
-
-
-# --- the format's own words ------------------------------------------------------------------------------------------
-
 _DURATION = 'a duration such as "90s", "10m" or "1h"'
 
 
@@ -226,7 +55,7 @@ _DURATION = 'a duration such as "90s", "10m" or "1h"'
 def duration(value: Any) -> float:
     """Seconds of "90s", "10m" or "1h"; at most 24 h."""
     if type(value) is not str:
-        raise _expected(_DURATION, value)
+        raise expected(_DURATION, value)
     try:
         return _seconds(value)
     except ValueError:
@@ -285,7 +114,7 @@ _REQUIREMENT = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.+-]{0,63}?)[ \t]*([<>=!~].{
 def requirement(value: Any) -> Requirement:
     """A tool with an optional PEP 440 specifier: `python3>=3.11`."""
     if type(value) is not str:
-        raise _expected('a tool such as "python3>=3.11"', value)
+        raise expected('a tool such as "python3>=3.11"', value)
     return _requirement(value)
 
 
@@ -316,7 +145,7 @@ def url_path(value: Any) -> str:
     return path
 
 
-@says(**said(line) | {"pattern": rf"^(?!/)(?!(.*/)?\.\.(/|$))[^\\{_CONTROL}]*[^\s\\{_CONTROL}][^\\{_CONTROL}]*$"})
+@says(**said(line) | {"pattern": rf"^(?!/)(?!(.*/)?\.\.(/|$))[^\\{CONTROL}]*[^\s\\{CONTROL}][^\\{CONTROL}]*$"})
 def inner_path(value: Any) -> PurePosixPath:
     """A path inside the entry's folder, by its words alone; what stands on the disk is checked later."""
     raw = line(value)
@@ -351,18 +180,11 @@ def env_value(value: Any) -> EnvValue:
     if type(value) is dict and len(value) == 1:
         ((key, inner),) = value.items()
         if key in _ENV_TABLES:
-            return _inside(key, _ENV_TABLES[key], inner)
+            return inside(key, _ENV_TABLES[key], inner)
     raise Refused(
         f'expected a string, {{ secret = "name" }} or {{ generate = 24 }}, got {kind(value)}'
         + (f" with {', '.join(map(shown, list(value)[:5])) or 'no keys'}" if type(value) is dict else "")
     )
-
-
-def _inside(key: str, convert: Convert[T], value: Any) -> T:
-    try:
-        return convert(value)
-    except Refused as refused:
-        raise Refused.of([((key, *at), why) for at, why in refused.faults]) from None
 
 
 _ENV_KEY = r"[A-Za-z_][A-Za-z0-9_]{0,99}"
@@ -385,13 +207,13 @@ _RESERVED = f"({'|'.join(map(_any_case, RESERVED_ENV))})$|{_any_case('TESTLAB_')
 )
 def env(value: Any) -> dict[str, EnvValue]:
     """The table [env]."""
-    return _mapping(table(value), _refuse_env_key, env_value, most=200)
+    return mapping(table(value), _refuse_env_key, env_value, most=200)
 
 
 def environment(value: Any) -> dict[str, EnvValue]:
     """As `env`, for what has no app, from a format whose scalars are all strings: `{ generate: 24 }` has digits."""
     items = {key: _with_number(inner) for key, inner in table(value).items()}
-    return _mapping(items, _refuse_name, env_value, most=200)
+    return mapping(items, _refuse_name, env_value, most=200)
 
 
 def _with_number(value: Any) -> Any:
@@ -421,7 +243,7 @@ def _refuse_name(key: str) -> str | None:
 )
 def headers(value: Any) -> dict[str, str]:
     """Header → text that its value must contain."""
-    return _mapping(_filled(value), _refuse_header, line, most=50)
+    return mapping(filled(value), _refuse_header, line, most=50)
 
 
 def _refuse_header(key: str) -> str | None:
@@ -432,38 +254,12 @@ def _refuse_header(key: str) -> str | None:
     return None
 
 
-def _filled(value: Any) -> dict[str, Any]:
-    if not table(value):
-        raise Refused("must not be empty: an empty table asserts nothing")
-    return table(value)
-
-
-def _mapping(
-    items: dict[str, Any], refuse: Callable[[str], str | None], convert: Convert[T], *, most: int
-) -> dict[str, T]:
-    if len(items) > most:
-        raise Refused(f"must hold at most {most} keys, got {len(items)}")
-    found: dict[str, T] = {}
-    faults: list[tuple[KeyPath, str]] = []
-    for key, value in items.items():
-        if (why := refuse(key)) is not None:
-            faults.append(((key,), why))
-            continue
-        try:
-            found[key] = convert(value)
-        except Refused as refused:
-            faults += [((key, *at), why) for at, why in refused.faults]
-    if faults:
-        raise Refused.of(faults)
-    return found
-
-
 @says(type="object", minProperties=1, maxProperties=100, propertyNames={"minLength": 1})
 def json_values(value: Any) -> dict[str, Any]:
     """Dotted path → value. Nested tables mean the same as dotted keys, so that quotes don't change the meaning."""
     found: dict[str, Any] = {}
     faults: list[tuple[KeyPath, str]] = []
-    _flatten(_filled(value), (), found, faults)
+    _flatten(filled(value), (), found, faults)
     if len(found) > 100:
         raise Refused(f"must hold at most 100 values, got {len(found)}")
     if faults:
@@ -496,4 +292,4 @@ def _not_json(value: Any, depth: int) -> str | None:
         return next((why for item in inner if (why := _not_json(item, depth - 1)) is not None), None)
     if type(value) is float and not math.isfinite(value):
         return "JSON has no such number"
-    return None if type(value) in _KINDS else "JSON has no dates; give the text that the answer holds"
+    return None if type(value) in KINDS else "JSON has no dates; give the text that the answer holds"

@@ -61,7 +61,8 @@ def make(kind: str, name: str, where: Path) -> Path:
 
 
 def _sound(name: str) -> str:
-    from pytest_testlab.catalog.values import Refused, entry_name
+    from pytest_testlab.catalog.readers import Refused
+    from pytest_testlab.catalog.values import entry_name
 
     try:
         return entry_name(name)

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pytest_testlab.catalog import values
+from pytest_testlab.catalog import readers, values
 from pytest_testlab.catalog.read import parse_toml, problems, read_bytes
+from pytest_testlab.catalog.readers import Convert, KeyPath, Refused
 from pytest_testlab.catalog.tables import Schema, TableReader
-from pytest_testlab.catalog.values import Convert, KeyPath, Refused
 from pytest_testlab.errors import CatalogError, UsageError
 from pytest_testlab.labfile.due import check_cron
 from pytest_testlab.options import OPTIONS, Option
@@ -95,13 +95,13 @@ def is_there(path: str, folder: Path) -> bool:
 # --- readers ---------------------------------------------------------------------------------------------------------
 
 
-@values.says(**{**values.said(values.line), "pattern": r"^\s*(\S+\s+){4}\S+\s*$"})
+@readers.says(**{**readers.said(readers.line), "pattern": r"^\s*(\S+\s+){4}\S+\s*$"})
 def _cron(value: Any) -> str:
-    cron = " ".join(values.line(value).split())
+    cron = " ".join(readers.line(value).split())
     try:
         check_cron(cron)
     except ValueError as error:
-        raise Refused(f"{values.shown(cron)} {_joined(str(error))}") from None
+        raise Refused(f"{readers.shown(cron)} {_joined(str(error))}") from None
     return cron
 
 
@@ -109,45 +109,47 @@ def _joined(why: str) -> str:
     return why if why.startswith(("has ", "is ")) else f"is not allowed: {why}"
 
 
-@values.says(**values.said(values.line))
+@readers.says(**readers.said(readers.line))
 def _zone(value: Any) -> str:
-    name = values.line(value)
+    name = readers.line(value)
     try:
         zoneinfo.ZoneInfo(name)
     except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
         close = difflib.get_close_matches(name, zoneinfo.available_timezones(), n=1)
         hint = f'; did you mean "{close[0]}"?' if close else ""
-        raise Refused(f"{values.shown(name)} is no time zone{hint} (allowed: names as Europe/Berlin, or UTC)") from None
+        raise Refused(
+            f"{readers.shown(name)} is no time zone{hint} (allowed: names as Europe/Berlin, or UTC)"
+        ) from None
     return name
 
 
-@values.says(anyOf=[{"const": "no"}, values.said(values.duration)])
+@readers.says(anyOf=[{"const": "no"}, readers.said(values.duration)])
 def _catch_up(value: Any) -> float:
     return 0.0 if value == "no" else values.duration(value)
 
 
-@values.says(**values.said(values.line))
+@readers.says(**readers.said(readers.line))
 def _argument(value: Any) -> str:
-    argument = values.line(value)
+    argument = readers.line(value)
     if argument.startswith("--testlab"):
-        raise Refused(f"{values.shown(argument)} belongs to the lab; write it as a key of its own")
+        raise Refused(f"{readers.shown(argument)} belongs to the lab; write it as a key of its own")
     return argument
 
 
 def _played(option: Option) -> Convert[str]:
     """A reader of a setting's value: a string as on the command line, a number or a list where that is meant."""
     counts = (option.default or "").isdecimal()
-    listed = values.many(values.line, 20, least=1)
-    ways = [values.said(values.line), values.said(listed), *([{"type": "integer"}] if counts else [])]
+    listed = readers.many(readers.line, 20, least=1)
+    ways = [readers.said(readers.line), readers.said(listed), *([{"type": "integer"}] if counts else [])]
 
-    @values.says(anyOf=ways)
+    @readers.says(anyOf=ways)
     def read(value: Any) -> str:
         if type(value) is int and counts:
             given = str(value)
         elif type(value) is list:
             given = ",".join(listed(value))
         else:
-            given = values.line(value)
+            given = readers.line(value)
         try:
             option.parse(given)
         except ValueError as error:
@@ -163,26 +165,26 @@ def key_of(option: Option) -> str:
 
 
 SERVER: Schema = {
-    "host": ("host", values.matching(r"[A-Za-z0-9.:_-]{1,253}", "an address or a name of this machine")),
-    "port": ("port", values.integer(0, 65_535)),
-    "url": ("url", values.matching(r"https?://[^/?#\s]{1,253}/?", "http[s]://name[:port]")),
+    "host": ("host", readers.matching(r"[A-Za-z0-9.:_-]{1,253}", "an address or a name of this machine")),
+    "port": ("port", readers.integer(0, 65_535)),
+    "url": ("url", readers.matching(r"https?://[^/?#\s]{1,253}/?", "http[s]://name[:port]")),
 }
 OWN: Schema = {
     "cron": ("cron", _cron),
     "time-zone": ("zone", _zone),
-    "catalog": ("catalog", values.many(values.line, 100, least=1)),
-    "arguments": ("arguments", values.many(_argument, 100)),
-    "overlap": ("overlap", values.one_of(OVERLAPS, str)),
+    "catalog": ("catalog", readers.many(readers.line, 100, least=1)),
+    "arguments": ("arguments", readers.many(_argument, 100)),
+    "overlap": ("overlap", readers.one_of(OVERLAPS, str)),
     "catch-up": ("catch_up_s", _catch_up),
-    "keep-logs": ("keep_logs", values.integer(1, 10_000)),
-    "keep-logs-days": ("keep_logs_days", values.integer(1, 3650)),
+    "keep-logs": ("keep_logs", readers.integer(1, 10_000)),
+    "keep-logs-days": ("keep_logs_days", readers.integer(1, 3650)),
 }
 SESSION: Schema = {key_of(option): (option.name, _played(option)) for option in PLAYED}
 SCHEDULE: Schema = {**OWN, **SESSION}
 NEEDED = ("cron", "time-zone", "catalog")
 TABLES = ("schedule", "server")
-_name = values.matching(r"[a-z][a-z0-9-]{0,39}", "1 to 40 of a-z, 0-9 and -, first a letter")
-NAME: str = values.said(_name)["pattern"]
+_name = readers.matching(r"[a-z][a-z0-9-]{0,39}", "1 to 40 of a-z, 0-9 and -, first a letter")
+NAME: str = readers.said(_name)["pattern"]
 """What a schedule may be called."""
 
 
@@ -197,12 +199,12 @@ class LabReader(TableReader):
         """What the file says, as far as it holds; `faults` has the rest."""
         for key in document:
             if key not in TABLES:
-                self._fault((key,), values.unknown(key, TABLES))
+                self._fault((key,), readers.unknown(key, TABLES))
         server = self._part(document, "server", SERVER) if "server" in document else {}
         return LabFile(file=self._file, schedules=tuple(self._schedules(document.get("schedule"))), server=server)
 
     def _schedules(self, given: Any) -> list[Schedule]:
-        if given is None or (table := self._value(("schedule",), values.table, given)) is None:
+        if given is None or (table := self._value(("schedule",), readers.table, given)) is None:
             return []
         named = {key: value for key, value in table.items() if type(value) is dict and key not in SCHEDULE}
         own = {key: value for key, value in table.items() if key not in named}
@@ -223,8 +225,8 @@ class LabReader(TableReader):
         options = self._table(at, {key: value for key, value in given.items() if key in SESSION}, SESSION)
         for number, path in enumerate(own.get("catalog", ())):
             if not is_there(path, self._file.parent):
-                self._fault((*at, "catalog", number), f"{values.shown(path)} isn't there, seen from the file's folder")
+                self._fault((*at, "catalog", number), f"{readers.shown(path)} isn't there, seen from the file's folder")
         return Schedule(name=name, options=options, **own) if len(self.faults) == before else None
 
     def _unknown(self, key: str, schema: Schema, _of: str) -> str:
-        return values.unknown(key, SCHEDULE if schema is OWN else schema)
+        return readers.unknown(key, SCHEDULE if schema is OWN else schema)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pytest_testlab.catalog import values
+from pytest_testlab.catalog import readers
+from pytest_testlab.catalog.readers import JsonSchema
 from pytest_testlab.catalog.tables import Schema
-from pytest_testlab.catalog.values import JsonSchema
 from pytest_testlab.labfile import format as form
 from pytest_testlab.labfile import words
 
@@ -58,6 +58,6 @@ def _named() -> str:
 
 def _table(keys: Schema, told: dict[str, str]) -> JsonSchema:
     properties: dict[str, Any] = {
-        key: {"description": told[key], **values.said(convert)} for key, (_field, convert) in keys.items()
+        key: {"description": told[key], **readers.said(convert)} for key, (_field, convert) in keys.items()
     }
     return {"type": "object", "properties": properties, "additionalProperties": False}

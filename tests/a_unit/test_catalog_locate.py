@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pytest_testlab.catalog.locate import key_lines, nearest_line
-from pytest_testlab.catalog.values import KeyPath
+from pytest_testlab.catalog.readers import KeyPath
 
 TEXT = '''\
 # a comment with = and [brackets]

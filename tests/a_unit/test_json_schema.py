@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_testlab.catalog import schema, values
+from pytest_testlab.catalog import readers, schema
 from pytest_testlab.catalog.json_schema import BEYOND, DESCRIPTIONS, entry_schema
 from pytest_testlab.catalog.schema import EntryReader
 from pytest_testlab.cli import main
@@ -236,4 +236,4 @@ def test_the_list_is_not_too_long(folder: Path) -> None:
 def test_a_reader_that_says_nothing_is_found() -> None:
     """A reader without words for editors can't be used in the format unnoticed."""
     with pytest.raises(KeyError):
-        values.said(lambda value: value)
+        readers.said(lambda value: value)

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pytest_testlab.catalog.values import KeyPath
+from pytest_testlab.catalog.readers import KeyPath
 
 if TYPE_CHECKING:
     import yaml

@@ -9,8 +9,9 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pytest_testlab.catalog import values
+from pytest_testlab.catalog import readers, values
 from pytest_testlab.catalog.read import key_name
+from pytest_testlab.catalog.readers import Convert, KeyPath, Refused, shown
 from pytest_testlab.catalog.schema import HEADER
 from pytest_testlab.catalog.tables import MOST_FAULTS, Schema, TableReader
 from pytest_testlab.catalog.tutorials.fences import Fence, fences
@@ -25,7 +26,6 @@ from pytest_testlab.catalog.tutorials.model import (
     Tutorial,
     pattern,
 )
-from pytest_testlab.catalog.values import Convert, KeyPath, Refused, shown
 from pytest_testlab.errors import CatalogError, Problem
 
 MOST_BLOCKS = 200
@@ -33,7 +33,7 @@ SHELLS = ("bash", "sh")
 TOP: Schema = {
     **{key: HEADER[key] for key in ("name", "priority", "tags", "owner", "timeout", "requires")},
     "env": ("env", values.environment),
-    "teardown": ("teardown", values.text),
+    "teardown": ("teardown", readers.text),
 }
 """Key of the front matter's `tutorial` → (field, reader)."""
 Words = tuple[dict[str, str], set[str]]
@@ -161,14 +161,14 @@ class _Reader:
             elif not equals and word in flags:
                 found[1].add(word)
             else:
-                said = "needs a value: " + key + "=…" if key in keys else values.unknown(key, [*keys, *flags])
+                said = "needs a value: " + key + "=…" if key in keys else readers.unknown(key, [*keys, *flags])
                 said = "takes no value" if equals and key in flags else said
                 self.fault(fence.line, f"{shown(word)}: {said.replace('unknown key', 'unknown word')}", kind)
         return found if len(self.faults) == before else None
 
     def _value(
-        self, fence: Fence, kind: str, given: Mapping[str, str], key: str, convert: Convert[values.T]
-    ) -> values.T | None:
+        self, fence: Fence, kind: str, given: Mapping[str, str], key: str, convert: Convert[readers.T]
+    ) -> readers.T | None:
         if key not in given:
             return None
         try:
@@ -299,7 +299,7 @@ def _with(block: ShellBlock, expectation: Expectation) -> ShellBlock:
 
 def inner_path(value: Any) -> str:
     """A path below the tutorial's own folder, by its words alone."""
-    raw = values.line(value)
+    raw = readers.line(value)
     path = PurePosixPath(raw)
     if path.is_absolute() or ".." in path.parts or "\\" in raw or raw.startswith("~"):
         raise Refused(f"{shown(raw)} must be a path inside the tutorial's folder: relative, with / and without ..")

@@ -8,11 +8,12 @@ import datetime as dt
 import signal
 import threading
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from pytest_testlab.cli._common import connection, count, harmless, local, paint, print_json, settings_of
 from pytest_testlab.errors import UsageError
 from pytest_testlab.labfile.due import Due
-from pytest_testlab.labfile.find import need_lab_file
+from pytest_testlab.labfile.find import find_lab_file, need_lab_file
 from pytest_testlab.labfile.format import LabFile, Schedule
 from pytest_testlab.store.views import NightView
 from testlab_server.scheduler.telling import announce, coming, say, when
@@ -84,15 +85,23 @@ def _list(args: argparse.Namespace) -> int:
         found = nights.recent(store, args.list)
     if args.json:
         return print_json([_night_json(night) for night in found])
+    zones = _zones(args)
     for night in found:
+        due = when(night.due_at.astimezone(zones[night.schedule])) if night.schedule in zones else local(night.due_at)
         state = paint(f"{night.state:<8}", COLOUR.get(night.state, "red"))
         late = "caught up  " if night.caught_up else ""
-        print(f"{local(night.due_at)}  {night.schedule:<10} {state}  {late}{harmless(night.run or '')}".rstrip())
+        print(f"{due}  {night.schedule:<10} {state}  {late}{harmless(night.run or '')}".rstrip())
         if night.reason:
             print(f"    {paint(harmless(night.reason), 'dim')}")
     if not found:
         print("no night was due yet; when the next ones are: testlab schedule --next")
     return 0
+
+
+def _zones(args: argparse.Namespace) -> dict[str, ZoneInfo]:
+    """Of the schedules that lab.toml has: a night is told by the clocks that it was due by, as `--next` does."""
+    lab = find_lab_file(args.config, settings_of(args))
+    return {schedule.name: ZoneInfo(schedule.zone) for schedule in lab.schedules} if lab else {}
 
 
 def _night_json(night: NightView) -> dict[str, Any]:
