@@ -229,7 +229,7 @@ def tell_kept(run: Run, writer: Any) -> None:
     """What outlives the run: until when, and what to type to get there."""
     keeping = run.pool.keeping
     for about, until, line in keeping.told() if keeping is not None else ():
-        why = f"{_shortest(run, about.test)} failed" if about.test else "all servers of this run are"
+        why = f"{_short(run, about.test)} failed" if about.test else "all servers of this run are"
         writer.line(f"  kept until {until.astimezone():%H:%M} on {until.astimezone():%d %b}: {about.name} ({why})")
         if line is not None:
             writer.line(f"    {line}")
@@ -242,6 +242,12 @@ def _namer(run: Run) -> Callable[[str], str]:
         return f"{known['entry']} · {known['stage']}{known['suffix']}" if known else test
 
     return name
+
+
+def _short(run: Run, test: str) -> str:
+    """A test, with its image where there are several."""
+    known = run.tests.get(test)
+    return f"{known['entry']}::{known['stage']}{known['suffix']}" if known else test
 
 
 def _shortest(run: Run, test: str) -> str:
