@@ -122,7 +122,7 @@ def test_the_server_of_a_failure_is_kept_and_can_be_run_on(kept: LabSession) -> 
 
 
 def test_one_run_at_a_time_is_let_onto_a_kept_server(kept: LabSession) -> None:
-    """With `-x` on two targets just that of the failure is kept; whoever comes second is told in a line who is there."""
+    """With `-x` on two targets just that of the failure is kept; who comes second is told in a line who is there."""
     kept.entry("alpha", BROKEN)
     kept.entry("beta", FINE)
     kept.module("test_slow.py", SLOW)
