@@ -139,6 +139,7 @@ def test_nights_that_overlap(lab: ScheduledLab, overlap: str, meanwhile: str, at
     listed = lab.tell("schedule", "--list").stdout
     assert meanwhile in listed
     assert "still runs" in listed
+    assert "CET" in listed or "CEST" in listed  # the schedule's own clocks
     lab.go()
     lab.until(lambda: lab.states() == {"nightly": "finished", "weekly": at_last}, scheduler)
     assert len(lab.runs()) == (2 if overlap == "wait" else 1)
