@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pytest_testlab.model import ON_SERVER
 from pytest_testlab.store.views import DiffItem, DiffView, RunView
 from testlab_server.present.nights import Nights
+from testlab_server.present.runs import ROWS
 from testlab_server.present.words import counted
 
 ENDED = ("finished", "interrupted", "aborted")
@@ -23,6 +24,16 @@ class Group:
     items: tuple[DiffItem, ...]
     folded: bool = False
     """Folded lists are there to be looked up, not to be read each morning."""
+
+    @property
+    def shown(self) -> tuple[DiffItem, ...]:
+        """What the page has of it; the run's own page has all."""
+        return self.items[:ROWS]
+
+    @property
+    def more(self) -> int:
+        """How many it doesn't."""
+        return len(self.items) - len(self.shown)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -324,6 +324,9 @@ def test_a_long_run_comes_piece_by_piece(new_lab: Callable[[], Lab]) -> None:
             break
         page = page_of(client, unescape(more[1]))
     assert len(names) == len(set(names)) == 450
+    first_night = page_of(client, "/")
+    assert part_of(first_night, "new").count("<li") == 200
+    assert "249 more tests on the run's page" in first_night
 
 
 def test_pills_and_tabs_keep_their_places(client: FlaskClient) -> None:
