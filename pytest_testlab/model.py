@@ -43,6 +43,10 @@ class FailureClass(StrEnum):
     INDETERMINATE = "indeterminate"
 
 
+LEASE_LOST = "infra/lease-lost"
+"""The rule of an attempt on a target that was another's by its end; it holds against whatever else was said of that."""
+
+
 class Priority(StrEnum):
     """How much a test matters when the night gets tight; P0 is never shed."""
 

@@ -79,6 +79,9 @@ class Sink(Protocol):
         None: it didn't get through. True: its result is to be tried again, else it stands.
         """
 
+    def void(self, node: Node, test: str) -> bool:
+        """A dead worker's target was another's: what its journal says of a test counts no more. False: nothing."""
+
     def blocked(self, tests: Sequence[str], *, by: str, failure_class: str = "infra") -> None:
         """These won't be run, because a test before them couldn't, or failed."""
 
@@ -162,6 +165,8 @@ class PullScheduler:
     def mark_test_complete(self, node: Any, item_index: int, duration: float = 0) -> None:
         """A test is through; pytest has its reports already."""
         worker = self._workers[node]
+        if self._is_void(worker, item_index):
+            return  # it counts as running until its worker is gone
         worker.running.remove(item_index)
         self._spent_s += duration
         self._done += 1
@@ -179,6 +184,7 @@ class PullScheduler:
         worker = self._workers.pop(node)
         crashed = None
         if worker.running and private.ended_in_order(node):
+            self._void(worker, worker.running)
             self._take_back(worker, again=False)  # it was told to end before it had begun
         elif worker.running:
             crashed = self._crashed(worker)
@@ -231,7 +237,7 @@ class PullScheduler:
         `again`: the first of that met an infrastructure fault, and is tried again. `spoiled`: its target is no good.
         """
         worker = self._workers.get(node)
-        if worker is None:
+        if worker is None or worker.slot.fenced:
             return
         worker.running = deque(left)
         if left:
@@ -399,11 +405,24 @@ class PullScheduler:
         test = self.collection[worker.running[0]]
         recorded = self._sink.recorded(worker.node, test)
         again = recorded is not False and self._sink.is_retried(test)
+        self._void(worker, list(worker.running)[1:])
         if not again:
             worker.running.popleft()
         if worker.running:
             self._take_back(worker, again=again)
         return test if recorded is None else None
+
+    def _is_void(self, worker: Worker, index: int) -> bool:
+        """Whether what a worker says of a test doesn't count, because its target is another's by now."""
+        assert self.collection is not None
+        return worker.slot.fenced and self._sink.is_retried(self.collection[index])
+
+    def _void(self, worker: Worker, indices: Iterable[int]) -> None:
+        """Let nothing count that a worker recorded on a target that was another's; such tests were tried once."""
+        assert self.collection is not None
+        for test in [self.collection[index] for index in indices if self._is_void(worker, index)]:
+            if self._sink.void(worker.node, test):
+                self._attempts[test] = self._attempts.get(test, 0) + 1
 
     def _take_back(self, worker: Worker, *, again: bool) -> None:
         """Put what a worker held back in the queue, at its head; the first test counts as tried if `again`."""

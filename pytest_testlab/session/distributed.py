@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pluggy
@@ -25,7 +25,7 @@ from pytest_testlab.pool.pool import Slot, SlotState
 from pytest_testlab.recording import events
 from pytest_testlab.session.assemble import hidden_values, wire
 from pytest_testlab.session.controller import READY_WITHIN_S, Controller
-from pytest_testlab.session.rescue import report_of, rescue
+from pytest_testlab.session.rescue import report_of, rescue, void
 
 TICK_S = 2.0
 LOOK_S = 0.2
@@ -89,13 +89,29 @@ class Distributed(Controller):
         if node is self.asked and not self.run.tests:
             self.asked = None
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> Iterator[None]:  # type: ignore[override]
         """Count a result; where no worker is let in by the provider, this process reads a faulty server's console."""
+        self._silence(report)
+        yield
         super().pytest_runtest_logreport(report)
         result: Mapping[str, Any] | None = getattr(report, "testlab", None)
         at_fault = result is not None and result["failure_class"] == "infra" and result["slot"] is not None
         if result is not None and at_fault and self.settings.credentials:
             self.run.pool.ask_console(self.run.pool.slots[result["slot"]])
+
+    def _silence(self, report: pytest.TestReport) -> None:
+        """Have a worker's report say nothing to anybody once its target is another's: its test is tried elsewhere."""
+        node: Any = getattr(report, "node", None)
+        if node is None or report.nodeid not in self.run.tests or hasattr(report, "testlab_rescued"):
+            return
+        if self._slot_of(node).fenced:
+            report.when, report.outcome, report.longrepr = "setup", "passed", None
+            report.testlab = None  # type: ignore[attr-defined]
+
+    def _slot_of(self, node: Any) -> Slot:
+        slot: Slot = self.run.pool.slots[node.workerinput["testlab"]["slot"]]
+        return slot
 
     # --- tests --------------------------------------------------------------------------------------------------------
 
@@ -270,12 +286,20 @@ class Distributed(Controller):
     def recorded(self, node: Any, test: str) -> bool | None:
         """A worker that was killed after its last word was on disk has had its say; pytest hears of it here."""
         event = self.run.recorded(node.gateway.id, test, self.scheduler.attempts_of(test) + 1)
-        if event is None or self.run.pool.slots[node.workerinput["testlab"]["slot"]].fenced:
+        if event is None or self._slot_of(node).fenced:
             return None
         report = report_of(event, test)
         report.node = node  # type: ignore[attr-defined]
         self.config.hook.pytest_runtest_logreport(report=report)
         return bool(report.testlab["again"])
+
+    def void(self, node: Any, test: str) -> bool:
+        """Have an error stand in place of what a worker recorded of a test when its target was another's already."""
+        attempt = self.scheduler.attempts_of(test) + 1
+        if self.run.recorded(node.gateway.id, test, attempt) is None:
+            return False
+        void(self.run, self._slot_of(node), test=test, attempt=attempt)
+        return True
 
     def is_retried(self, test: str) -> bool:
         """Only what the lab records; anything else ends as under any pytest-xdist."""
@@ -315,7 +339,7 @@ class Distributed(Controller):
         say = f"infra: {why}; it was killed" if why else f"infra: the worker that ran it died: {ended}"
         event = rescue(
             self.run,
-            self.run.pool.slots[node.workerinput["testlab"]["slot"]],
+            self._slot_of(node),
             worker=node.gateway.id,
             test=crashitem,
             attempt=self.scheduler.attempts_of(crashitem),
@@ -325,6 +349,7 @@ class Distributed(Controller):
         again = self.scheduler.will_retry(crashitem) and self._stop_by is None
         report.when = "setup"
         report.longrepr = say
+        report.testlab_rescued = True  # type: ignore[attr-defined]
         report.testlab = outline(event, crashitem) | {"again": again}  # type: ignore[attr-defined]
         if again:
             report.outcome = RERUN  # type: ignore[assignment]

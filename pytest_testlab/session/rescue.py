@@ -16,7 +16,7 @@ from pytest_testlab.diagnosis.lastwords import console
 from pytest_testlab.diagnosis.redact import Redactor
 from pytest_testlab.diagnosis.sections import cloud_init
 from pytest_testlab.distribution.watchdog import stacks_file
-from pytest_testlab.model import Section, Server
+from pytest_testlab.model import LEASE_LOST, Section, Server
 from pytest_testlab.pool.pool import Slot
 from pytest_testlab.recording import events
 from pytest_testlab.seams import blame
@@ -30,18 +30,11 @@ STACKS_BYTES = 64 * 1024
 def rescue(
     run: Run, slot: Slot, *, worker: str, test: str, attempt: int, say: str, secrets: frozenset[str]
 ) -> Mapping[str, Any]:
-    """Record that a worker died under a test; its bundle follows, before the target is wiped. Returns the event."""
-    about: dict[str, Any] = {
-        "test": test,
-        "attempt": attempt,
-        "status": "error",
-        "failure_class": "infra",
-        "rule": RULE,
-        "headline": [say, f"rule: {RULE}"],
-        "slot": slot.index,
-        "target": slot.name,
-        "retry_of": attempt - 1 or None,
-    }
+    """Record that a worker died under a test; its bundle follows, before the target is wiped. Returns the event.
+
+    Of a target that is another's by now nothing that the worker may have said itself counts.
+    """
+    about = _about(slot, test=test, attempt=attempt, say=say)
     event = events.finished(**about)
     run.note(event)
     redactor = Redactor(secrets, [shape for shapes in run.hooks.hook.testlab_redactors() for shape in shapes or ()])
@@ -54,6 +47,26 @@ def rescue(
 
     slot.before_wiping = look
     return event
+
+
+def void(run: Run, slot: Slot, *, test: str, attempt: int) -> None:
+    """Record that what a worker said of an attempt doesn't count: its target was another's by then."""
+    run.note(events.finished(**_about(slot, test=test, attempt=attempt, say=f"infra: {slot.say}")))
+
+
+def _about(slot: Slot, *, test: str, attempt: int, say: str) -> dict[str, Any]:
+    rule = LEASE_LOST if slot.fenced else RULE
+    return {
+        "test": test,
+        "attempt": attempt,
+        "status": "error",
+        "failure_class": "infra",
+        "rule": rule,
+        "headline": [say, f"rule: {rule}"],
+        "slot": slot.index,
+        "target": slot.name,
+        "retry_of": attempt - 1 or None,
+    }
 
 
 def report_of(event: Mapping[str, Any], test: str) -> pytest.TestReport:

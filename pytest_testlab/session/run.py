@@ -318,6 +318,7 @@ class Run:
         """Count a result; it is on a journal's disk already."""
         if result["again"]:
             self.again[result["test"]] = result
+            self.results.pop(result["test"], None)  # what was said before its target was known to be another's
         else:
             self.results[result["test"]] = result
             self.forecast.took(result["test"])

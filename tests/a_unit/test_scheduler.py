@@ -49,6 +49,7 @@ class Notes:
     def __init__(self) -> None:
         self.says: list[str] = []
         self.on_disk: dict[str, bool] = {}
+        self.voided: list[str] = []
         self.strangers: set[str] = set()
 
     def wrong_catalog(self, node: Any) -> None:
@@ -59,6 +60,10 @@ class Notes:
 
     def recorded(self, node: Any, test: str) -> bool | None:
         return self.on_disk.get(test)
+
+    def void(self, node: Any, test: str) -> bool:
+        self.voided += [test] if test in self.on_disk else []
+        return test in self.on_disk
 
     def blocked(self, tests: Sequence[str], *, by: str, failure_class: str = "infra") -> None:
         why = "" if failure_class == "infra" else f" ({failure_class})"
@@ -245,6 +250,24 @@ def test_a_dead_workers_last_word_counts() -> None:
     assert rig.scheduler.remove_node(rig.lines[0]) is None
     second = rig.replaced()
     assert second.sent[-1] == ("testlab_run", {"indices": [1], "attempts": {}})
+
+
+def test_what_a_worker_says_once_its_target_is_anothers_does_not_count() -> None:
+    """Its unit is tried elsewhere as a whole, also what it had got through with meanwhile."""
+    rig = Rig().up()
+    first, second = rig.lines
+    rig.usable()
+    rig.pool.slots[0].fenced = True
+    rig.pool.lose(rig.pool.slots[0], "its lease was lost")
+    rig.scheduler.slot_changed(rig.pool.slots[0])
+    rig.through(first)
+    assert not rig.scheduler.tests_finished
+    rig.notes.on_disk = {"a::check": False}
+    assert rig.scheduler.remove_node(first) == "a::install"
+    assert rig.notes.voided == ["a::check"]
+    rig.through(second)
+    assert second.given == [[2, 3], [0, 1]]
+    assert second.sent[-1][1]["attempts"] == {"a::install": 1, "a::check": 1}
 
 
 def test_an_interrupt_reaches_every_worker() -> None:

@@ -1,7 +1,8 @@
 """Rows of results: attempts, the folded result of each test, and bundles.
 
 Of two words on one attempt the first holds, unless it was an infrastructure error: when a worker dies the lab says so
-itself, and what the worker managed to say of the same attempt is better.
+itself, and what the worker managed to say of the same attempt is better. That its target was another's by then
+(`LEASE_LOST`) holds against every other word.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from psycopg.types.json import Jsonb
 
+from pytest_testlab.model import LEASE_LOST
 from pytest_testlab.store.codes import CLASS, ERROR, STATUS
 from pytest_testlab.store.engine import copy_in
 from pytest_testlab.store.writes.names import Names
@@ -39,16 +41,24 @@ def put_attempts(connection: sa.Connection, key: RunKey, events: Iterable[Mappin
     attempts: dict[tuple[str, int], Mapping[str, Any]] = {}
     for event in events:
         place = (event["test"], event["attempt"])
-        if place not in attempts or attempts[place]["status"] == "error":
+        if place not in attempts or _gives_way(attempts[place], event):
             attempts[place] = event
     if not attempts:
         return
     rows = [attempts[place] for place in sorted(attempts)]
     columns = _columns(connection, key, rows, names)
-    connection.execute(_PUT_ATTEMPTS, columns)
-    last = {row["test"]: index for index, row in enumerate(rows)}
+    written = {tuple(place) for place in connection.execute(_PUT_ATTEMPTS, columns)}
+    places = zip(columns["tests"], columns["attempts"], strict=True)
+    last = {place[0]: index for index, place in enumerate(places) if place in written}
     folded = {name: [columns[name][index] for index in last.values()] for name in _RESULT_COLUMNS}
-    connection.execute(_PUT_RESULTS, {**folded, "run": key.run_id, "lane": key.lane_id, "error": ERROR})
+    connection.execute(_PUT_RESULTS, {**folded, "run": key.run_id, "lane": key.lane_id})
+
+
+def _gives_way(word: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether another word on the same attempt, that came later, holds in place of this one."""
+    if LEASE_LOST in (word.get("rule"), other.get("rule")):
+        return word.get("rule") != LEASE_LOST
+    return bool(word["status"] == "error")
 
 
 def _columns(connection: sa.Connection, key: RunKey, rows: Sequence[Mapping[str, Any]], names: Names) -> dict[str, Any]:
@@ -59,6 +69,7 @@ def _columns(connection: sa.Connection, key: RunKey, rows: Sequence[Mapping[str,
     return {
         "run": key.run_id,
         "error": ERROR,
+        "lost": LEASE_LOST,
         "tests": [tests[row["test"]] for row in rows],
         "attempts": [row["attempt"] for row in rows],
         "statuses": [STATUS[row["status"]] for row in rows],
@@ -99,7 +110,10 @@ _PUT_ATTEMPTS = sa.text("""
         headline_id = excluded.headline_id, duration_ms = excluded.duration_ms, redacted = excluded.redacted,
         slot = excluded.slot, retry_of = excluded.retry_of, started_at = excluded.started_at,
         reason = excluded.reason, target = excluded.target, image = excluded.image, phases = excluded.phases
-    WHERE result_attempt.status = :error
+    WHERE excluded.rule_id = (SELECT id FROM rule WHERE name = :lost)
+          OR (result_attempt.status = :error
+              AND result_attempt.rule_id IS DISTINCT FROM (SELECT id FROM rule WHERE name = :lost))
+    RETURNING test_id, attempt
 """)
 _PUT_RESULTS = sa.text("""
     INSERT INTO result (run_id, test_id, lane_id, attempt, status, failure_class, headline_id, duration_ms)
@@ -110,8 +124,7 @@ _PUT_RESULTS = sa.text("""
     ON CONFLICT (run_id, test_id) DO UPDATE
     SET attempt = excluded.attempt, status = excluded.status, failure_class = excluded.failure_class,
         headline_id = excluded.headline_id, duration_ms = excluded.duration_ms
-    WHERE excluded.attempt > result.attempt
-          OR (excluded.attempt = result.attempt AND result.status IN (:error, 8))
+    WHERE excluded.attempt >= result.attempt
 """)
 
 

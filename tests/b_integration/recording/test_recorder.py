@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
@@ -17,6 +18,7 @@ import pytest
 import sqlalchemy as sa
 from recorded import Recorded, bundle, outcome, planned, provenance
 
+from pytest_testlab.model import LEASE_LOST
 from pytest_testlab.options import Settings
 from pytest_testlab.recording import events
 from pytest_testlab.recording.drain import Drain
@@ -141,6 +143,36 @@ def test_the_order_of_segments_does_not_matter(store: StoreHandle, tmp_path: Pat
     folder.close()
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_what_was_said_of_a_target_that_was_lost_does_not_count(store: StoreHandle, tmp_path: Path, seed: int) -> None:
+    """Whichever word is read first; what came of the next try stands, or the error where there was none."""
+    lost = {"failure_class": "infra", "rule": LEASE_LOST}
+    said: list[Event] = [
+        outcome(T[0], "passed", attempt=1),
+        outcome(T[0], "error", attempt=1) | lost,
+        outcome(T[0], "flaky", attempt=2, retry_of=1),
+        outcome(T[1], "failed app-crash it crashed", attempt=1),
+        outcome(T[1], "error", attempt=1) | lost,
+        outcome(T[1], "error infra the worker died", attempt=1),
+    ]
+    random.Random(seed).shuffle(said)
+    folder, journal = begin(tmp_path, T[:2])
+    for number, event in enumerate(said):
+        with closing(Journal(folder.path, f"gw{number}")) as worker:
+            worker.append(event)
+        if number % 2 or seed % 2:
+            drain_all(store, folder)
+    with store.engine.connect() as connection:
+        first, second = runs.results(connection, "r1")
+        before = attempts.attempt(connection, "r1", T[0], 1)
+    assert (first.status, first.attempt) == ("flaky", 2)
+    assert (second.status, second.failure_class, second.attempt) == ("error", "infra", 1)
+    assert before is not None
+    assert (before.result.status, before.result.failure_class) == ("error", "infra")
+    journal.close()
+    folder.close()
+
+
 def test_an_event_that_the_store_refuses_holds_up_no_other(store: StoreHandle, tmp_path: Path) -> None:
     """Logs are hostile: NUL and broken characters are stored masked, what can't be stored is said aloud."""
     folder, journal = begin(tmp_path, T)
@@ -161,6 +193,7 @@ def test_an_event_that_the_store_refuses_holds_up_no_other(store: StoreHandle, t
 
 WRITER = """
 import sys
+from contextlib import closing
 from pathlib import Path
 sys.path[:0] = sys.argv[3:]
 from recorded import bundle, outcome

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 from sessions import LabSession
 
+from pytest_testlab.model import LEASE_LOST
 from pytest_testlab.store.embedded import StoreHandle
 from pytest_testlab.store.reads import leases as reads
 from pytest_testlab.store.views import LeaseView
@@ -16,13 +17,17 @@ from pytest_testlab.store.writes import leases as writes
 
 HELD = """
     import os
+    import threading
     import time
     from pathlib import Path
 
     import pytest
+    from pytest_testlab.distribution import private
     from pytest_testlab.pool import leases
 
     leases.TTL_S = 3.0
+    kill = private.kill
+    private.kill = lambda *who: threading.Timer(3.0, kill, who).start()  # a machine that takes its time
     HERE = Path(__file__).parent
 
     @pytest.hookimpl(wrapper=True)
@@ -46,7 +51,10 @@ def until(is_so: Callable[[], object]) -> None:
 
 @pytest.mark.parametrize("pool", [1, 2])
 def test_a_fenced_target_gets_no_further_test(lab: LabSession, store: StoreHandle, pool: int) -> None:
-    """Its worker is killed and the test tried again elsewhere; with a single target the run is given up."""
+    """Its worker is killed, and what it still said until then doesn't count: its tests are tried again elsewhere.
+
+    With a single target the run is given up.
+    """
     lab.conftest(HELD)
     for name in ("held", "other"):
         lab.entry(name)
@@ -78,6 +86,10 @@ def test_a_fenced_target_gets_no_further_test(lab: LabSession, store: StoreHandl
     else:
         assert process.returncode == 0, output
         assert lab.statuses()["held::install"] == "flaky"
-        assert lab.attempt("held/testlab.toml::install", 1).result.failure_class == "infra"
+        attempt = lab.attempt("held/testlab.toml::install", 1)
+        assert attempt.result.failure_class == "infra"
+        assert f"rule: {LEASE_LOST}" in attempt.result.headline
+        assert lab.results()["held/testlab.toml::check"].status in ("passed", "flaky")
+        assert lab.results()["held/testlab.toml::check"].target != lease.server
     with store.engine.connect() as connection:
         assert reads.held(connection) == []
