@@ -1,13 +1,15 @@
 """Promises: one machine with two cores drives 64 targets, and hardly notices.
 
-64 targets of the provider `local` on loopback, each with its SSH server, its nginx and the platform `procfile`; four
+64 targets of the provider `local` on loopback, each with its SSH server, its nginx and the platform `procfile`; ten
 tests a target, each a real deploy whose build takes a lognormal while, with a history that is off by a lognormal of
 sigma 0.3.
 
 `scale-controller`: processor time of pytest's main process a second, from the first target's being ready to the last
 test's end, in cores. `scale-worker`: the proportional set size of the largest worker. `scale-makespan`: from the first
-target's being ready, over the bound that knows when each target was; what a test takes beyond its build counts against
-us.
+target's being ready, over the bound that knows when each target was and what each test takes: its build, and what else
+a test takes where one target has the machine for itself, measured first. What they take longer because 64 targets share
+two cores counts against us. With four tests a target and estimates that are off, a perfect list schedule is at 1.09 of
+the bound (simulated); with ten at 1.03.
 """
 
 from __future__ import annotations
@@ -56,7 +58,7 @@ commands = ["sleep {seconds:.3f}"]
 [run]
 static = "site"
 """
-SESSION_WITHIN_S = 1500.0
+SESSION_WITHIN_S = 2400.0
 
 
 @dataclass
@@ -116,11 +118,18 @@ def _workers(controller: psutil.Process) -> list[psutil.Process]:
     return [child for child in controller.children() if "sys.stdin.readline" in " ".join(child.cmdline())]
 
 
-def play(targets: int, tests: int, mean_s: float, folder: Path) -> list[Row]:
-    """One session, and what it cost."""
-    chance = random.Random(f"{targets} {tests}")
-    raw = [chance.lognormvariate(0, 0.5) for _ in range(tests)]
-    seconds = [value * mean_s / statistics.mean(raw) for value in raw]
+def alone(folder: Path, tests: int = 8) -> float:
+    """Seconds that a test takes beyond its build, the mean on one target."""
+    folder.mkdir()
+    clocks, session = start(folder, 1, [0.01] * tests)
+    watch(session)
+    ended(session, folder)
+    return read_clocks(clocks).makespan_s / tests - 0.01
+
+
+def start(folder: Path, targets: int, seconds: Sequence[float]) -> tuple[Path, subprocess.Popen[bytes]]:
+    """Begin a session; returns the folder of its clocks, and its main process."""
+    chance = random.Random(f"{targets} {len(seconds)}")
     environ = environment(folder / "home")
     durations = write(folder / "catalog", seconds)
     (folder / "bench_clock.py").write_text(CLOCK + READY)
@@ -136,19 +145,33 @@ def play(targets: int, tests: int, mean_s: float, folder: Path) -> list[Row]:
     command += ["--testlab-pool", str(targets), "--testlab-provider", "local"]
     env = {**environ, "BENCH_CLOCK": str(clocks), "PYTHONPATH": str(folder)}
     with (folder / "session.log").open("wb") as log:
-        session = subprocess.Popen(command, cwd=folder / "catalog", env=env, stdout=log, stderr=log)
-    watched = watch(session)
+        return clocks, subprocess.Popen(command, cwd=folder / "catalog", env=env, stdout=log, stderr=log)
+
+
+def ended(session: subprocess.Popen[bytes], folder: Path) -> None:
+    """Exit with what a session said that failed."""
     if session.returncode != 0:
         said = (folder / "session.log").read_text(errors="replace")
         sys.exit(f"the session failed with {session.returncode}:\n{said[-3000:]}")
+
+
+def play(targets: int, tests: int, mean_s: float, folder: Path) -> list[Row]:
+    """One session, and what it cost."""
+    chance = random.Random(f"{targets} {tests}")
+    raw = [chance.lognormvariate(0, 0.5) for _ in range(tests)]
+    seconds = [value * mean_s / statistics.mean(raw) for value in raw]
+    beyond = alone(folder / "alone")
+    clocks, session = start(folder, targets, seconds)
+    watched = watch(session)
+    ended(session, folder)
     clocked = read_clocks(clocks)
     ends = max(file.stat().st_mtime for file in clocks.iterdir())
     used = watched.cores(ends - clocked.makespan_s, ends)
     most = max(watched.largest.values())
     extra = {"targets": targets, "tests": tests, "mean_s": mean_s, "cores": os.cpu_count()}
     middle = statistics.median(watched.largest.values())
-    limit = bound_from(clocked.ready, seconds)
-    spans = {"makespan_s": round(clocked.makespan_s, 1), "bound_s": round(limit, 1)}
+    limit = bound_from(clocked.ready, [value + beyond for value in seconds])
+    spans = {"makespan_s": round(clocked.makespan_s, 1), "bound_s": round(limit, 1), "beyond_s": round(beyond, 2)}
     ready = {"last_ready_s": round(max(clocked.ready), 1)}
     return [
         Row(promise="scale-controller", ratio=used / 0.6, bound=1.0, extra={"of_a_core": round(used, 3), **extra}),
@@ -167,7 +190,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--targets", type=int, default=64)
-    parser.add_argument("--tests", type=int, default=256)
+    parser.add_argument("--tests", type=int, default=640)
     parser.add_argument("--mean", type=float, default=60.0, metavar="S", help="seconds of a build, in the mean")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tl-scale-", dir="/tmp") as folder:
