@@ -12,6 +12,7 @@ from pytest_testlab.diagnosis.sections import cloud_init
 from pytest_testlab.errors import ending
 from pytest_testlab.model import Bundle, CollectedSection, Server
 from pytest_testlab.protocols import Provider, Target
+from pytest_testlab.seams import blame
 
 CONSOLE = "console"
 CONSOLE_BYTES = 64 * 1024
@@ -30,7 +31,8 @@ def console(provider: Provider, server: Server) -> RawSection:
     try:
         text = provider.console(server)
     except Exception as error:  # noqa: BLE001 - a provider is a plugin, and it is asked just when things are bad
-        return RawSection(name=CONSOLE, source=provider.name, absent=f"{type(error).__name__}: {error}")
+        why = blame(f"the provider {provider.name}", error, provider)
+        return RawSection(name=CONSOLE, source=provider.name, absent=why)
     if not text:
         return RawSection(name=CONSOLE, source=provider.name, absent="the provider has none")
     data = text.encode(errors="replace")

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_testlab import labels
-from pytest_testlab.errors import TestlabError, UsageError
+from pytest_testlab.errors import UsageError
 from pytest_testlab.model import Resource
 from pytest_testlab.money import billed
 from pytest_testlab.pool import kept
 from pytest_testlab.protocols import Provider, Reapable
+from pytest_testlab.seams import blame
 from pytest_testlab.store.views import LeaseView
 
 IN_USE, KEPT, LEFT, LISTED = "in use", "kept", "left behind", "only in the store"
@@ -57,10 +58,8 @@ def listed(providers: Mapping[str, Provider]) -> tuple[dict[str, list[Resource]]
                 found[name].extend(r for r in provider.resources() if labels.is_ours(r.labels))
             except UsageError:
                 del found[name]  # nobody set it up here
-            except TestlabError as error:
-                errors.append(f"{name}: not all can be listed: {error}")
             except Exception as error:  # noqa: BLE001 - a provider is a plugin: what it raises must not hide the others
-                errors.append(f"{name}: not all can be listed: {type(error).__name__}: {error}")
+                errors.append(f"{name}: not all can be listed: {blame('the provider', error, provider)}")
     return found, errors
 
 

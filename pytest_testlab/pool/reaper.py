@@ -14,10 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from pytest_testlab import labels
-from pytest_testlab.errors import TestlabError
 from pytest_testlab.model import Resource
 from pytest_testlab.moments import shown
 from pytest_testlab.protocols import Provider, Reapable, Settles
+from pytest_testlab.seams import blame
 
 GRACE_S = 600.0
 """How long after its expiry something is left alone: clocks differ, and a run may be about to renew it."""
@@ -250,10 +250,8 @@ def _list(name: str, provider: Reapable, kinds: Collection[str] | None = None) -
     found: list[Resource] = []
     try:
         found.extend(resource for resource in provider.resources(kinds) if labels.is_ours(resource.labels))
-    except TestlabError as error:
-        return found, [f"{name}: it can't be listed: {error}"]
     except Exception as error:  # noqa: BLE001 - a provider is a plugin: what it raises must not stop the others
-        return found, [f"{name}: it can't be listed: {type(error).__name__}: {error}"]
+        return found, [f"{name}: it can't be listed: {blame('the provider', error, provider)}"]
     return found, []
 
 
@@ -286,10 +284,8 @@ def _in_order(
 def _try(name: str, provider: Reapable, resource: Resource) -> str:
     try:
         provider.remove(resource)
-    except TestlabError as error:
-        return f"{name}: {resource.kind} {resource.name} can't be removed: {error}"
     except Exception as error:  # noqa: BLE001 - as above
-        return f"{name}: {resource.kind} {resource.name} can't be removed: {type(error).__name__}: {error}"
+        return f"{name}: {resource.kind} {resource.name} can't be removed: {blame('the provider', error, provider)}"
     return ""
 
 
@@ -306,7 +302,8 @@ def renew(provider: Provider, run: str, expires_at: dt.datetime) -> list[str]:
         try:
             provider.write_labels(resource, {labels.EXPIRES: labels.moment(expires_at)})
         except Exception as error:  # noqa: BLE001 - one that is gone must not keep the others from being renewed
-            errors.append(f"{provider.name}: the expiry of {resource.kind} {resource.name} can't be put off: {error}")
+            why = blame("the provider", error, provider)
+            errors.append(f"{provider.name}: the expiry of {resource.kind} {resource.name} can't be put off: {why}")
     return errors
 
 

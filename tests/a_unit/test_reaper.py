@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import threading
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 import pytest
 from cloud import Cloud, CloudProvider, ago
@@ -109,6 +110,28 @@ def test_a_cloud_that_is_away_is_one_error(cloud: Cloud) -> None:
     done = reap({"cloud": CloudProvider(cloud), "other": CloudProvider(other)})
     assert done.errors == ("cloud: it can't be listed: 503 Service Unavailable",)
     assert names(done.deleted) == {"theirs"}
+
+
+def test_what_a_plugin_raises_is_told_with_its_place(cloud: Cloud) -> None:
+    """Whatever it asked for: a list, a removal, another label; the rest goes on."""
+
+    class Buggy(CloudProvider):
+        def remove(self, resource: Resource) -> None:
+            raise KeyError(resource.name)
+
+        def write_labels(self, resource: Resource, labels: Mapping[str, str]) -> None:
+            raise KeyError(resource.name)
+
+    cloud.put("old", expired_s=9999)
+    here = r"tests/a_unit/test_reaper\.py:\d+, in"
+    [error] = reap({"cloud": Buggy(cloud)}).errors
+    assert re.fullmatch(
+        rf"cloud: server old can't be removed: the provider failed: KeyError: 'old' \({here} remove\)", error
+    )
+    [error] = renew(Buggy(cloud), "r", ago(0))
+    assert re.search(
+        rf"server old can't be put off: the provider failed: KeyError: 'old' \({here} write_labels\)$", error
+    )
 
 
 def test_a_delete_that_lies_is_found(cloud: Cloud) -> None:
