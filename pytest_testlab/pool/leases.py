@@ -138,6 +138,7 @@ class Leases:
         self._wake = threading.Event()
         self._over = threading.Event()
         self._away = ""
+        self._pruned = False
         self._threads = [
             threading.Thread(target=work, name=f"testlab-leases-{name}", daemon=True)
             for name, work in (("store", self._keep), ("watch", self._watch))
@@ -272,6 +273,10 @@ class Leases:
                 if lost:
                     self._fence(lease, lost)
             self._away = self._away if not leases else ""
+            if leases and not self._pruned:  # once a run is often enough
+                with self._transaction() as connection:
+                    writes.prune(connection)
+                self._pruned = True
         except (DBAPIError, TestlabError) as error:
             if not self._away:
                 log.warning("the store is away (%s): leases are confirmed once it is back", one_line(error))

@@ -122,6 +122,21 @@ _TAKE_AWAY = sa.text("""
 """)
 
 
+KEPT_DAYS = 90
+"""How long the store remembers who had a server. Of servers that a run made itself nobody asks any more by then."""
+
+
+def prune(connection: sa.Connection) -> int:
+    """Forget leases that ended, or lapsed, so long ago; returns how many.
+
+    Whoever held one under its last epoch can do nothing with it: a later lease of the same server has another holder.
+    """
+    return int(connection.execute(_PRUNE, {"days": KEPT_DAYS}).rowcount)
+
+
+_PRUNE = sa.text("DELETE FROM lease WHERE expires_at < now() - make_interval(days => :days)")
+
+
 def _granted(connection: sa.Connection, statement: sa.TextClause, values: dict[str, object]) -> Granted | None:
     row = connection.execute(statement, values).one_or_none()
     return None if row is None else Granted(epoch=row.epoch, expires_at=row.expires_at.astimezone(dt.UTC))

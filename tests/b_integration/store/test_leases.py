@@ -145,6 +145,31 @@ def test_a_lease_can_be_ended_against_its_holders_will(store: StoreHandle) -> No
         assert reads.held(connection) == []
 
 
+def test_what_ended_long_ago_is_forgotten(store: StoreHandle, start: Callable[..., Run]) -> None:
+    """By the first run that holds a server after that; what is kept, or held by whoever it may be, stays."""
+    with store.engine.begin() as connection:
+        for name in ("released", "lapsed", "kept", "lately"):
+            who = replace(FIRST, key=f"cloud/{name}", server=name)
+            granted = writes.take(connection, who, 60)
+            assert granted is not None
+            if name == "kept":
+                end = dt.datetime.now(dt.UTC) + dt.timedelta(days=2 * writes.KEPT_DAYS)
+                assert writes.keep(connection, who, granted.epoch, end, "failed", "a::check")
+            if name == "released":
+                assert writes.release(connection, who, granted.epoch)
+    age(store, (writes.KEPT_DAYS + 1) * 86_400)
+    with store.engine.begin() as connection:
+        assert writes.take(connection, replace(FIRST, key="cloud/lately"), 60) is not None
+
+    def keys() -> set[str]:
+        with store.engine.connect() as connection:
+            return set(connection.scalars(sa.text("SELECT key FROM lease")))
+
+    assert len(keys()) == 4
+    start("later").leases.hold("cloud", "mine", slot=0)
+    until(lambda: keys() == {"cloud/kept", "cloud/lately", "cloud/mine"})
+
+
 # --- the leases of a run ----------------------------------------------------------------------------------------------
 
 
