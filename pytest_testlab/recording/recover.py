@@ -14,11 +14,14 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from pytest_testlab.errors import UsageError
+from pytest_testlab.money import billed
 from pytest_testlab.recording import events
 from pytest_testlab.recording.drain import Drain
 from pytest_testlab.recording.folder import RunFolder
 from pytest_testlab.recording.journal import Event, Journal, JournalError, JournalFull, OtherVersion, read_segment
+from pytest_testlab.store import migrate
 from pytest_testlab.store.engine import identity, one_line
+from pytest_testlab.store.reads import leases
 
 WRITER = "recover"
 
@@ -97,7 +100,7 @@ def _bring_home(engine: sa.Engine, where: str, folder: RunFolder) -> Recovered |
         state = "kept" if found.foreign else "unreadable" if found.problems else "empty"
         return Recovered(run=folder.run, state=state, problems=found.problems, **found.made)
     if "run_finished" not in found.kinds:
-        _write_ending(folder, found.last)
+        _write_ending(folder, found.last, _cost_eur(engine, found))
     drain = Drain(engine, folder, final=True)
     while drain.events() or drain.bundles():
         pass
@@ -129,6 +132,8 @@ class _Look:
     of_run: str = ""
     left: dict[int, str] = field(default_factory=dict)
     """Slot → the name of what it may still have."""
+    names: set[str] = field(default_factory=set)
+    """All servers that it had."""
     problems: tuple[str, ...] = ()
     last: dt.datetime = _LONG_AGO
     """The last moment of which it tells; what files say of their own age is as wrong as the machine's clock."""
@@ -144,6 +149,8 @@ class _Look:
             self.provider, self.of_run, self.left[event["slot"]] = event["provider"], event["run"], event["name"]
         elif event["kind"] == "target" and event["state"] == "gone":
             self.left.pop(event["slot"], None)
+        if event["kind"] == "target":
+            self.names.add(event["name"])
         for moment in (event.get("at"), event.get("started_at"), event.get("finished_at")):
             if moment:
                 lasted = dt.timedelta(milliseconds=event.get("duration_ms") or 0)
@@ -162,7 +169,29 @@ def _look(folder: RunFolder) -> _Look:
     return look
 
 
-def _write_ending(folder: RunFolder, last: dt.datetime) -> None:
+STOOD = dt.timedelta(hours=1)
+"""How long a server stands at most after the last sign of life of its run: then it has expired."""
+
+
+def _cost_eur(engine: sa.Engine, look: _Look) -> float | None:
+    """What a killed run's servers cost: each until it was given back, else until now, or until it had expired.
+
+    As far as the store knows them by their leases; None where nobody charged anything.
+    """
+    with engine.connect() as connection:
+        migrate.keep_schema(connection)
+        now = connection.execute(sa.text("SELECT now()")).scalar_one().astimezone(dt.UTC)
+        had = [lease for lease in leases.of_run(connection, look.of_run) if lease.server in look.names]
+    ends = {
+        lease.key: min(now, lease.heartbeat_at + STOOD) if lease.state == "held" else lease.heartbeat_at
+        for lease in had
+    }
+    bills = [billed(lease.eur_per_hour, lease.made_at, ends[lease.key]) for lease in had]
+    paid = [bill for bill in bills if bill is not None]
+    return sum(paid) if paid else None
+
+
+def _write_ending(folder: RunFolder, last: dt.datetime, cost_eur: float | None) -> None:
     """Into the journal first, so that it stays the whole truth; at the last moment that is in it."""
     with closing(Journal(folder.path, WRITER)) as journal:
         journal.append(
@@ -171,6 +200,7 @@ def _write_ending(folder: RunFolder, last: dt.datetime) -> None:
                 exit_code=None,
                 finished_at=last,
                 say="the run was killed; what it had recorded was recovered",
+                cost_eur=cost_eur,
             )
         )
 

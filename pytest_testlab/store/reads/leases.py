@@ -27,6 +27,11 @@ def held(connection: sa.Connection) -> list[LeaseView]:
     return [_view(row) for row in rows]
 
 
+def of_run(connection: sa.Connection, run: str) -> list[LeaseView]:
+    """The leases that a run had, also those that it gave back, unless another one has had the server since."""
+    return [_view(row) for row in connection.execute(sa.text(_LEASES + "WHERE run = :run ORDER BY key"), {"run": run})]
+
+
 def alive(connection: sa.Connection, *, silent_s: float = 0.0) -> list[LeaseView]:
     """Servers that a run uses or has kept, the oldest first; of those whose lease lapsed, the ones that did so lately.
 

@@ -29,6 +29,7 @@ from pytest_testlab.recording.recover import recover
 from pytest_testlab.store.embedded import EmbeddedPostgres, StoreHandle, home, open_store
 from pytest_testlab.store.reads import attempts, estimates, names, runs, tests
 from pytest_testlab.store.schema import metadata
+from pytest_testlab.store.writes.leases import Claimant, release, take
 
 NOW = dt.datetime(2026, 11, 1, 2, 1, tzinfo=dt.UTC)
 T = [f"apps/{name}/testlab.toml::install" for name in ("a", "b", "c", "d")]
@@ -255,6 +256,37 @@ def test_recovery_that_was_killed_itself_is_begun_again(store: StoreHandle, tmp_
     (found,) = recover(store.engine, tmp_path)
     assert (found.state, folder.closed) == ("aborted", True)
     assert statuses(store) == {T[0]: "passed", T[1]: "not_run", T[2]: "not_run", T[3]: "not_run"}
+
+
+AGE_LEASES = sa.text("""
+    UPDATE lease SET made_at = now() - interval '290 min', heartbeat_at = now() - interval '140 min',
+                     expires_at = now() - interval '137 min'
+""")
+
+
+def test_what_a_killed_run_cost_is_told_by_its_leases(store: StoreHandle, tmp_path: Path) -> None:
+    """Each hour begun until a server was given back, else until it had expired at the latest; of its own image only."""
+    folder, journal = begin(tmp_path, T)
+    for slot, name in enumerate(("given-back", "left", "free")):
+        journal.append(events.intent(run="r1", slot=slot, provider="cloud", name=name, at=NOW, expires_at=NOW))
+        journal.append(events.target_event(slot=slot, name=name, state="busy", at=NOW))
+    journal.close()
+    folder.close()
+    with store.engine.begin() as connection:
+        for name, price in (("given-back", 0.5), ("left", 0.25), ("free", None), ("of-another-image", 8.0)):
+            who = Claimant(
+                key=f"cloud/{name}", provider="cloud", server=name, run="r1", slot=0, holder="r1 h:1", trigger="t",
+                eur_per_hour=price,
+            )  # fmt: skip
+            granted = take(connection, who, 60)
+            assert granted is not None
+            assert name != "given-back" or release(connection, who, granted.epoch)
+        connection.execute(AGE_LEASES)
+    recover(store.engine, tmp_path)
+    with store.engine.connect() as connection:
+        view = runs.get_run(connection, "r1")
+    assert view is not None
+    assert view.cost_eur == pytest.approx(3 * 0.5 + 4 * 0.25)
 
 
 def test_recovery_says_what_it_could_not_read(store: StoreHandle, tmp_path: Path) -> None:
