@@ -43,6 +43,7 @@ class HetznerProvider:
     name = "hetzner"
     default_platform = "procfile"
     blank_between_units = True
+    default_image = IMAGE
 
     def __init__(self, settings: Settings, times: Times | None = None) -> None:
         """Read the settings; raises `UsageError` for what can't be used of them, and for want of a token."""

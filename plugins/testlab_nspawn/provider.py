@@ -18,7 +18,7 @@ from pytest_testlab.options import Settings
 from pytest_testlab.protocols import Target
 from pytest_testlab.target.ssh import SshTarget
 from testlab_nspawn.hosts import Gone, Hosts, Made, Order
-from testlab_nspawn.recipes import recipe
+from testlab_nspawn.recipes import DEFAULT, recipe
 from testlab_nspawn.records import HostRecord, LayerRecord
 
 ANSWER_WITHIN_S = 30.0
@@ -44,6 +44,7 @@ class NspawnProvider:
     name = "nspawn"
     default_platform = "procfile"
     blank_between_units = True
+    default_image = DEFAULT
     """Apps have root's whole host to themselves, and to make it blank takes two seconds."""
 
     def __init__(self, settings: Settings) -> None:

@@ -23,14 +23,17 @@ RESERVE = 1024 * 1024
 class Book:
     """One run of a session. Nothing is carried into the store before `open`."""
 
-    def __init__(self, provenance: Provenance, store: StoreHandle, *, changed: Callable[[], object]) -> None:
+    def __init__(
+        self, provenance: Provenance, store: StoreHandle, *, image: str, changed: Callable[[], object]
+    ) -> None:
         """Make the folder and begin the journal; raises `UsageError` where there is no room for them.
 
-        `changed` is called on the recorder's thread when the store went away or came back.
+        `image` is the one that was asked for, "" where none was; the provenance may know better. `changed` is called on
+        the recorder's thread when the store went away or came back.
         """
         self.provenance = provenance
         self.id = provenance.run
-        self.image = provenance.image
+        self.image = image
         self.in_store = False
         """Whether the store has all of it; once it is closed."""
         self._by_address = store.embedded is None

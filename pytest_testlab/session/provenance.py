@@ -65,15 +65,18 @@ def _git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def provenances(settings: Settings, *, root: Path, provider: str, platform: str) -> list[Provenance]:
+def provenances(
+    settings: Settings, *, root: Path, provider: str, platform: str, default_image: str = ""
+) -> list[Provenance]:
     """Of each image's run: those of one session have its first one's name in common, and are numbered from 2.
 
-    Asks git, for at most 30 s. Raises `UsageError` as `started_as` does.
+    Asks git, for at most 30 s. Raises `UsageError` as `started_as` does. `default_image` is what servers are made from
+    where no image is named; "" where the provider doesn't say.
     """
     first = provenance(settings, root=root, provider=provider, platform=platform)
     images = settings.images
     if len(images) == 1:
-        return [first]
+        return [replace(first, image=first.image or default_image)]
     names = [first.run, *(f"{first.run}-{number}" for number in range(2, len(images) + 1))]
     return [replace(first, run=name, image=image, session=first.run) for name, image in zip(names, images, strict=True)]
 

@@ -86,7 +86,14 @@ class Run:
         """Why something was left out, or no test was run at all."""
         self.phases: dict[str, float] = {}
         self.slot_changed: Callable[[Slot], None] = lambda slot: None
-        origins = provenances(settings, root=root, provider=settings.provider, platform=self.platform_name)
+        self._default_image = str(getattr(self.provider, "default_image", ""))
+        origins = provenances(
+            settings,
+            root=root,
+            provider=settings.provider,
+            platform=self.platform_name,
+            default_image=self._default_image,
+        )
         self.provenance = origins[0]
         self.id = self.provenance.run
         """The name of its first run, which all that the session makes is labelled with."""
@@ -156,10 +163,10 @@ class Run:
         self.estimates = self._estimates()
         self.books: list[Book] = []
         try:
-            for origin in origins:
+            for origin, image in zip(origins, self.settings.images, strict=True):
                 first = not self.books
                 changed: Callable[[], object] = (lambda: self.store_changed()) if first else (lambda: None)
-                self.books.append(Book(origin, self.store, changed=changed))
+                self.books.append(Book(origin, self.store, image=image, changed=changed))
         except BaseException:
             for book in self.books:
                 book.tear_up()
@@ -398,7 +405,8 @@ class Run:
         provider = self.settings.provider
         with self.store.engine.connect() as connection:
             self._estimated = {
-                image: estimates.estimates(connection, provider=provider, image=image) for image in self.settings.images
+                image: estimates.estimates(connection, provider=provider, image=image or self._default_image)
+                for image in self.settings.images
             }
             return Estimates(by_test=self._estimated[self.settings.images[0]], by_kind=estimates.priors(connection))
 

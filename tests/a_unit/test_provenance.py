@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from pytest_testlab.errors import UsageError
 from pytest_testlab.options import Settings
-from pytest_testlab.session.provenance import actor, started_as
+from pytest_testlab.session.provenance import actor, provenances, started_as
 
 NIGHTLY = Settings(mode="nightly")
 
@@ -37,3 +39,14 @@ def test_nonsense_is_refused(environ: dict[str, str], settings: Settings) -> Non
     """Another word, another mode, or a run's name that the lab would not give."""
     with pytest.raises(UsageError, match="TESTLAB_"):
         started_as(environ, settings)
+
+
+@pytest.mark.parametrize(
+    ("image", "default", "lane"), [("", "debian-12", "debian-12"), ("x", "debian-12", "x"), ("", "", "-")]
+)
+def test_a_lane_names_the_image_that_is_used(tmp_path: Path, image: str, default: str, lane: str) -> None:
+    """Also where none was asked for, if the provider says which one it takes."""
+    (one,) = provenances(
+        Settings(image=image), root=tmp_path, provider="cloud", platform="memory", default_image=default
+    )
+    assert one.lane.split("/")[2:] == ["memory", "cloud", lane]
