@@ -14,7 +14,7 @@ import pluggy
 
 from pytest_testlab.model import Deployment, Section
 from pytest_testlab.options import Settings
-from pytest_testlab.protocols import Platform, Provider, RedactionShape, Rule, Target
+from pytest_testlab.protocols import CatalogFormat, Platform, Provider, RedactionShape, Rule, Target
 
 PROJECT = "testlab"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -37,6 +37,15 @@ def testlab_credentials() -> Iterable[str] | None:
 @hookspec
 def testlab_platforms() -> Mapping[str, Callable[[Settings], Platform]] | None:
     """Offer platforms by name; called in each process that runs tests."""
+
+
+@hookspec
+def testlab_catalog_formats(platform: str | None) -> Iterable[CatalogFormat] | None:
+    """Offer readers of other formats than testlab.toml; called in each process that collects tests.
+
+    `platform` is the one that was asked for by name, None where none was: a format that only one can deploy is offered
+    with that one only.
+    """
 
 
 @hookspec

@@ -119,11 +119,15 @@ class HttpCheck:
     path: str
     method: str = "GET"
     status: int | None = None
+    statuses: tuple[int, ...] = ()
+    """Any of these will do; empty = `status` decides."""
     contains: str | None = None
     json: Mapping[str, Any] = field(default_factory=dict)
     """Dotted path → the value that must stand there."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Header → text that its value must contain."""
+    follow: bool = False
+    """Whether redirects that stay with the app are followed, and the last answer is the one that counts."""
     within_s: float = 10.0
 
 
@@ -149,7 +153,19 @@ class CommandCheck:
     within_s: float | None = None
 
 
-Check = HttpCheck | ScriptCheck | CommandCheck
+@dataclass(frozen=True, kw_only=True)
+class PlatformCheck:
+    """Something that only a platform of its kind can do and judge (`protocols.Performs`)."""
+
+    name: str
+    action: str
+    """The platform's own word for it."""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """What it needs to know."""
+    within_s: float | None = None
+
+
+Check = HttpCheck | ScriptCheck | CommandCheck | PlatformCheck
 
 
 class Subject(Protocol):
@@ -198,12 +214,14 @@ class Subject(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One `testlab.toml`: an app or a demo, as its author wrote it."""
+    """One `testlab.toml`, or a file of another format: an app or a demo, as its author wrote it."""
 
     name: str
     suite: Suite
     file: Path
     """The absolute path of its testlab.toml; its folder is what gets uploaded."""
+    label: str = ""
+    """What host names and folders are made from; "" = the name, which is a label of a host name then."""
     priority: Priority = Priority.P1
     tags: tuple[str, ...] = ()
     owner: str | None = None
@@ -214,26 +232,34 @@ class Entry:
     requires: tuple[Requirement, ...] = ()
     addons: tuple[str, ...] = ()
     expects_failure: FailureClass | None = None
+    rejected: bool = False
+    """Whether it passes when its deploy is rejected, in whatever way is the app's own fault, and only then."""
     build: tuple[str, ...] = ()
     command: str | None = None
     """What runs, by `sh -c`, with PORT set; None = a static site."""
     static: PurePosixPath | None = None
     """The folder to serve, relative to the entry's; None = `command` runs."""
+    recipe: str | None = None
+    """The platform whose own recipe in the folder says how it is built and run, in place of `command` and `static`."""
+    subfolder: PurePosixPath = field(default_factory=PurePosixPath)
+    """Where the app lies below the folder of `file`."""
     ready: Ready = Ready()
     env: Mapping[str, EnvValue] = field(default_factory=dict)
     checks: tuple[Check, ...] = ()
     steps: tuple[Check, ...] = ()
     """What a demo shows, in order, before its checks."""
+    unproven: str = ""
+    """Why its checks would prove nothing; the stage `check` fails with it."""
 
     @property
     def deploys(self) -> bool:
         """Whether there is an app to put on a platform; a demo may be nothing but steps."""
-        return self.command is not None or self.static is not None
+        return self.command is not None or self.static is not None or self.recipe is not None
 
     @property
     def folder(self) -> Path:
         """The entry's own folder."""
-        return self.file.parent
+        return self.file.parent / self.subfolder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,13 +275,13 @@ class Application:
 
     @property
     def name(self) -> str:
-        """The entry's name."""
-        return self.entry.name
+        """The entry's name, as hosts and folders can be called."""
+        return self.entry.label or self.entry.name
 
     @property
     def host(self) -> str:
         """The host name that the front door knows this deploy by; no name server does."""
-        return f"{self.entry.name}-{self.nonce}.testlab.internal"
+        return f"{self.name}-{self.nonce}.testlab.internal"
 
 
 def new_nonce() -> str:

@@ -11,7 +11,7 @@ import pluggy
 from pytest_testlab import hookspecs
 from pytest_testlab.errors import TestlabError, UsageError, one_line
 from pytest_testlab.options import Settings
-from pytest_testlab.protocols import Platform, Provider
+from pytest_testlab.protocols import CatalogFormat, Platform, Provider
 from pytest_testlab.seams import blame, check_fit, check_hooks
 from pytest_testlab.seams import nearest as nearest
 
@@ -68,6 +68,18 @@ def called(manager: pluggy.PluginManager, hook: str) -> list[Any]:
         return list(getattr(manager.hook, hook)())
     except Exception as error:
         raise UsageError(blame(f"a plugin's {hook}", error)) from error
+
+
+def offered_formats(manager: pluggy.PluginManager, platform: str | None) -> list[CatalogFormat]:
+    """What plugins read beside testlab.toml where `platform` was asked for; raises `UsageError` where one fails."""
+    try:
+        offered = manager.hook.testlab_catalog_formats(platform=platform)
+    except Exception as error:
+        raise UsageError(blame("a plugin's testlab_catalog_formats", error)) from error
+    formats = [one for several in offered for one in several or ()]
+    for one in formats:
+        check_fit(one, CatalogFormat, f"the format {getattr(one, 'name', type(one).__name__)}")
+    return formats
 
 
 def made(manager: pluggy.PluginManager, kind: Literal["provider", "platform"], name: str, settings: Settings) -> Any:

@@ -14,7 +14,9 @@ from pytest_testlab.model import (
     Application,
     CommandResult,
     Deployment,
+    Entry,
     FailureClass,
+    PlatformCheck,
     Resource,
     Section,
     Server,
@@ -264,6 +266,62 @@ class Platform(Protocol):
 
     def destroy(self, target: Target, deployment: Deployment) -> None:
         """Remove an app and all that its deploy made; raises `InfraError` if something stays behind."""
+        ...
+
+
+@runtime_checkable
+class Performs(Protocol):
+    """What a platform does besides, if entries of its own formats have steps and checks that only it can carry out."""
+
+    def perform(
+        self,
+        target: Target,
+        deployment: Deployment,
+        check: PlatformCheck,
+        step: int,
+        observe: Observer,
+        within_s: float,
+    ) -> None:
+        """Carry it out; `step` is its number, for the failure. Raises `CheckFailed` or `InfraError`.
+
+        Where the entry has no app, `deployment` is that of a folder on the target, which no `place` has made.
+        """
+        ...
+
+    def clear(self, target: Target, deployment: Deployment) -> None:
+        """Remove whatever steps of an entry without an app have left; raises `InfraError` if something stays behind."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageRules:
+    """How a Markdown file of another format's is to be read."""
+
+    is_tutorial: bool = True
+    """False for what is none, whatever it holds."""
+    tags: tuple[str, ...] = ()
+    """Beside those that it has itself."""
+
+
+class CatalogFormat(Protocol):
+    """Reads entries that others have written, in files that they have already."""
+
+    name: str
+
+    def passes_over(self, names: Collection[str]) -> bool:
+        """Whether nothing in a folder that holds these names, nor below it, is to be collected."""
+        ...
+
+    def entry_file(self, folder: Path, names: Collection[str]) -> Path | None:
+        """The file that makes a folder an entry; None where none of `names` does. A Markdown file is a tutorial."""
+        ...
+
+    def read(self, file: Path, data: bytes, place: str) -> Entry:
+        """The entry that a file describes whose path in the catalog is `place`; raises `CatalogError`."""
+        ...
+
+    def page(self, file: Path) -> PageRules | None:
+        """How a Markdown file is to be read; None = as every other."""
         ...
 
 

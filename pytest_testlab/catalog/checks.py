@@ -14,8 +14,8 @@ from pytest_testlab.catalog.polling import wait_ready
 from pytest_testlab.catalog.script_check import ScriptRunner
 from pytest_testlab.catalog.transcript import GOT_CHARACTERS, Asker, one_line
 from pytest_testlab.errors import CheckFailed, DeadlinePassed, DeployFailed, NoAnswer, ending
-from pytest_testlab.model import Check, CommandCheck, Deployment, Entry, HttpCheck, ScriptCheck
-from pytest_testlab.protocols import HttpAnswer, Observer, Platform, Target
+from pytest_testlab.model import Check, CommandCheck, Deployment, Entry, HttpCheck, PlatformCheck, ScriptCheck
+from pytest_testlab.protocols import HttpAnswer, Observer, Performs, Platform, Target
 
 __all__ = ["ask_as_a_stranger", "run_checks", "wait_ready"]
 
@@ -76,18 +76,27 @@ class _Runner:
             match check:
                 case HttpCheck():
                     asker = Asker(self._platform.client(self._deployment), self._observe)
-                    check_http(asker, step, check, within_s)
+                    check_http(asker, step, check, within_s, self._deployment.app.host)
                 case CommandCheck():
                     self._observe.write("check", f"{title}, on the target: {check.command}\n")
                     self._command(step, check, within_s)
                 case ScriptCheck():
                     self._observe.write("check", f"{title}, on the lab host: {check.script}\n")
                     self._script_runner().run(step, check, within_s)
+                case PlatformCheck():
+                    self._observe.write("check", f"{title}, by the platform: {check.action}\n")
+                    self._perform(step, check, within_s)
         except CheckFailed as failure:
             failure.kind = kind
             # what was expected stands below what was got
             self._observe.write("http" if isinstance(check, HttpCheck) else "check", f"{failure}\n")
             raise
+
+    def _perform(self, step: int, check: PlatformCheck, within_s: float) -> None:
+        if not isinstance(self._platform, Performs):
+            say = f"the platform {self._platform.name}, which can't"
+            raise CheckFailed(step, check.name, f"a platform that can {check.action}", say)
+        self._platform.perform(self._target, self._deployment, check, step, self._observe, within_s)
 
     def _command(self, step: int, check: CommandCheck, within_s: float) -> None:
         deployment = self._deployment

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from _pytest.pathlib import scandir
 
+from pytest_testlab.catalog.formats import Formats
 from pytest_testlab.catalog.read import FILE_NAME
 from pytest_testlab.catalog.scan import MOST_FOLDERS, files_below, leads_up, too_many_folders
 from pytest_testlab.errors import CatalogError, Problem
@@ -24,19 +25,30 @@ class Folder(pytest.Directory):
     """A folder of a catalog: gives the entries of the folders below it as its own children."""
 
     def __init__(
-        self, *, make: Callable[[Folder, Path], pytest.File], seen: set[tuple[int, int]], **kwargs: Any
+        self,
+        *,
+        make: Callable[[Folder, Path], pytest.File],
+        seen: set[tuple[int, int]],
+        formats: Formats,
+        **kwargs: Any,
     ) -> None:
         """`seen` are the folders that the session's walk has been in: links must not lead it around."""
         super().__init__(**kwargs)
         self._make = make
         self._seen = seen
+        self._formats = formats
 
     def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
         """Its entry, the entries below, and what pytest finds in folders that hold no entry."""
-        if is_entry := os.path.lexists(self.path / FILE_NAME):
-            yield self._make(self, self.path / FILE_NAME)
-        for item in scandir(self.path):
-            if item.name == FILE_NAME:
+        items = scandir(self.path)
+        names = {item.name for item in items}
+        if self._formats.passes_over(names):
+            return
+        entry = self._formats.entry_file(self.path, names)
+        if is_entry := entry is not None:
+            yield self._make(self, entry)
+        for item in items:
+            if item.name == FILE_NAME or (entry is not None and item.name == entry.name):
                 continue
             if item.is_dir():
                 if not leads_up(item):
@@ -50,8 +62,11 @@ class Folder(pytest.Directory):
             if self.ihook.pytest_ignore_collect(collection_path=path, config=self.config):
                 return
             names = _names(where)
-            if is_entry or (names is not None and FILE_NAME in names):
-                yield from self._entries(path, names)
+            if names is not None and self._formats.passes_over(names):
+                return
+            entry = None if names is None else self._formats.entry_file(path, names)
+            if is_entry or entry is not None:
+                yield from self._entries(path, names, entry)
                 return
             if not self._is_new(path):
                 return
@@ -73,13 +88,13 @@ class Folder(pytest.Directory):
         if is_named or not (is_entry or self.ihook.pytest_ignore_collect(collection_path=path, config=self.config)):
             yield from self.ihook.pytest_collect_file(file_path=path, parent=self)
 
-    def _entries(self, path: Path, names: dict[str, bool] | None) -> Iterator[pytest.File]:
+    def _entries(self, path: Path, names: dict[str, bool] | None, entry: Path | None) -> Iterator[pytest.File]:
         if names is not None and not any(names.values()):  # most entries; the walk would cost more than the node
-            if FILE_NAME in names:
-                yield self._make(self, path / FILE_NAME)
+            if entry is not None:
+                yield self._make(self, entry)
             return
         problems: list[Problem] = []
-        for file in files_below(path, set(), problems):
+        for file in files_below(path, set(), problems, self._formats):
             yield self._make(self, file)
         if problems:
             raise CatalogError(problems)

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from pytest_testlab.catalog.polling import tries
 from pytest_testlab.catalog.transcript import Asker, one_line
@@ -13,6 +14,9 @@ from pytest_testlab.errors import CheckFailed, NoAnswer
 from pytest_testlab.model import HttpCheck
 from pytest_testlab.protocols import HttpAnswer
 
+REDIRECTS = (301, 302, 303, 307, 308)
+SEE_OTHER = 303
+MOST_REDIRECTS = 10
 SAFE = ("GET", "HEAD", "OPTIONS")
 NOT_REACHED = (502, 503, 504)
 """Answers of a front door that has not got through to the app."""
@@ -20,15 +24,17 @@ Mismatch = tuple[str, str]
 """What was expected, what was got."""
 
 
-def check_http(asker: Asker, step: int, check: HttpCheck, within_s: float) -> None:
+def check_http(asker: Asker, step: int, check: HttpCheck, within_s: float, host: str = "") -> None:
     """Ask until the answer is as the check says; raises `CheckFailed` with the last one after `within_s` seconds.
+
+    `host` is the app's own name: redirects there, and those without a host, are the only ones that are followed.
 
     A method that may change something (POST, PUT, …) is sent again only where it hasn't reached the app.
     """
     until = time.monotonic() + within_s
     last = CheckFailed(step, check.name, "an answer", "no time to ask", deadline_s=within_s)
     for left in tries(until):
-        failure, again = _once(asker, step, check, left, within_s)
+        failure, again = _once(asker, step, check, left, within_s, host)
         if failure is None:
             return
         last = failure
@@ -37,11 +43,15 @@ def check_http(asker: Asker, step: int, check: HttpCheck, within_s: float) -> No
     raise last
 
 
-def _once(asker: Asker, step: int, check: HttpCheck, left: float, within_s: float) -> tuple[CheckFailed | None, bool]:
+def _once(
+    asker: Asker, step: int, check: HttpCheck, left: float, within_s: float, host: str
+) -> tuple[CheckFailed | None, bool]:
     """(what failed, whether it may be tried again)."""
     safe = check.method in SAFE
     try:
         answer = asker.ask(check.method, check.path, left)
+        if check.follow and safe:
+            answer = _followed(asker, check, answer, left, host)
     except NoAnswer as no:
         got = f"no answer ({no.kind})"
         failure = CheckFailed(step, check.name, "an answer", got, deadline_s=within_s)
@@ -53,10 +63,28 @@ def _once(asker: Asker, step: int, check: HttpCheck, left: float, within_s: floa
     return failure, safe or answer.status in NOT_REACHED
 
 
+def _followed(asker: Asker, check: HttpCheck, answer: HttpAnswer, left: float, host: str) -> HttpAnswer:
+    """The last answer of a chain of redirects that stays with the app, or leaves it."""
+    until, path = time.monotonic() + left, check.path
+    for _ in range(MOST_REDIRECTS):
+        location = answer.headers.get("location", "")
+        if answer.status not in REDIRECTS or not location:
+            break
+        there = urlsplit(urljoin(f"//{host}{path}", location))
+        if there.hostname != host:
+            break
+        path = urlunsplit(("", "", there.path or "/", there.query, ""))
+        answer = asker.ask("GET" if answer.status == SEE_OTHER else check.method, path, until - time.monotonic())
+    return answer
+
+
 def _mismatches(check: HttpCheck, answer: HttpAnswer) -> Iterator[Mismatch]:
-    if check.status is not None and answer.status != check.status:
+    if check.statuses:
+        if answer.status not in check.statuses:
+            yield f"status {' or '.join(map(str, check.statuses))}", f"status {answer.status}: {_body(answer)}"
+    elif check.status is not None and answer.status != check.status:
         yield f"status {check.status}", f"status {answer.status}: {_body(answer)}"
-    if check.status is None and answer.status >= 400:
+    elif check.status is None and answer.status >= 400:
         yield "a status below 400", f"status {answer.status}: {_body(answer)}"
     for name, text in check.headers.items():
         value = answer.headers.get(name.lower())

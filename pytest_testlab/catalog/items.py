@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import pytest
 
+from pytest_testlab.catalog.formats import ALONE, Formats
 from pytest_testlab.catalog.scan import NameRegistry
 from pytest_testlab.catalog.secrets import SecretLookup, require_all
 from pytest_testlab.errors import CatalogError, StageFailure, TestlabError, UsageError
 from pytest_testlab.model import Deployment, Entry, FailureClass, SecretRef, Subject, Verdict
+from pytest_testlab.protocols import Performs
 
 if TYPE_CHECKING:
     from pytest_testlab.catalog.lab import Lab
@@ -44,6 +46,8 @@ class Seen:
         """Whether `entries` holds what lies below pytest's root folder too, collected or not."""
         self.files: set[Path] = set()
         """Modules and conftest files that are in the digest."""
+        self.formats: Formats = ALONE
+        """What files are read."""
         self.images: tuple[str, ...] = ("",)
         """What the servers are made from. Where it is several, each test is there once for each of them."""
 
@@ -125,6 +129,9 @@ class Equipment:
             self.platform.destroy(self.target, state.deployment)
             state.deployment = None
             state.deployed = False
+        if state.site is not None and isinstance(self.platform, Performs):
+            self.platform.clear(self.target, state.site)
+            state.site = None
         if state.workshop is not None:
             state.workshop.remove()
             state.workshop = None

@@ -24,7 +24,7 @@ def find_entry(config: pytest.Config, named: str, folder: Path) -> Entry:
         return _at(seen, named, (folder / named).resolve())
     if named not in seen.entries and not seen.scanned:
         seen.scanned = True
-        for entry in scan(config.rootpath).entries:
+        for entry in scan(config.rootpath, formats=seen.formats).entries:
             seen.entries.setdefault(entry.name, entry)
     if named not in seen.entries:
         close = difflib.get_close_matches(named, seen.entries, n=1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ import pytest
 
 from pytest_testlab.catalog import fixtures
 from pytest_testlab.catalog.folders import Folder
+from pytest_testlab.catalog.formats import Formats
 from pytest_testlab.catalog.functions import MARK_HELP, adopt, settle, spread
 from pytest_testlab.catalog.install import InstallItem
 from pytest_testlab.catalog.items import (
@@ -29,10 +30,10 @@ from pytest_testlab.catalog.items import (
     Seen,
     UnitState,
 )
-from pytest_testlab.catalog.read import check_place, parse_entry, read_bytes
-from pytest_testlab.catalog.tutorials.nodes import page_file
+from pytest_testlab.catalog.read import check_place, read_bytes
+from pytest_testlab.catalog.tutorials.nodes import PageFile, page_file, page_of_entry
 from pytest_testlab.errors import TestlabError, one_line
-from pytest_testlab.model import Entry, Stage, Subject, Suite
+from pytest_testlab.model import Entry, FailureClass, Stage, Subject, Suite, Verdict
 from pytest_testlab.options import PRIORITIES, SUITES, Settings
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from pytest_testlab.protocols import Observer
 
 FILE_NAME = "testlab.toml"
+REJECTIONS = (FailureClass.BUILD_FAILURE, FailureClass.DEPLOY_FAILURE, FailureClass.APP_CRASH)
+"""What counts as a platform's rejecting an app: never a deadline, nor a fault of the server's, such as a full disk."""
 
 
 class EntryFile(CatalogUnit, pytest.File):
@@ -64,11 +67,13 @@ class EntryFile(CatalogUnit, pytest.File):
         """Read the file and make a test for each stage; raises `CatalogError` with all of its problems."""
         check_place(self.path, self.nodeid if self.place is None else self.place)
         data = read_bytes(self.path)
-        self.entry = parse_entry(self.path, data)
         seen = self.config.stash[SEEN]
+        self.entry = seen.formats.read(self.path, data, self.nodeid if self.place is None else self.place)
         seen.names.claim(self.entry.name, self.path)
         seen.entries[self.entry.name] = self.entry
         seen.digest.update(data)
+        if self.path.name != FILE_NAME:  # what its file doesn't say by itself
+            seen.digest.update(repr(self.entry).encode())
         self.extra_keyword_matches.update((self.entry.name, *self.entry.tags))
         self.add_marker(self.entry.suite.value)
         self.add_marker(self.entry.priority.value)
@@ -113,14 +118,28 @@ class EntryItem(CatalogItem):
         """Whether no later stage of the entry has something to do."""
         return self.stage is (Stage.CHECK if self._has_checks else Stage.INSTALL)
 
+    def foresaw(self, verdict: Verdict) -> str | None:
+        """As the entry expects; whatever is the app's own fault will do where it is to be rejected."""
+        if self.subject.rejected and self.stage is Stage.INSTALL and verdict.failure_class in REJECTIONS:
+            return f"was rejected with {verdict.failure_class.value}, as expected"
+        return super().foresaw(verdict)
+
+    def missed(self) -> str | None:
+        """A deploy that was to be rejected must not go through."""
+        if self.subject.rejected and self.stage is Stage.INSTALL:
+            return "expected to be rejected, but it was deployed"
+        return super().missed()
+
     @property
     def idle(self) -> str | None:
-        """An entry need not have checks."""
+        """An entry need not have checks, and one that is to be rejected has nothing to check."""
+        if self.subject.rejected and self.stage is Stage.CHECK:
+            return "the entry is to be rejected, so there is nothing to check"
         return "the entry has no [[checks]]" if self.stage is Stage.CHECK and not self._has_checks else None
 
     @property
     def _has_checks(self) -> bool:
-        return bool(self.subject.checks or self.subject.steps)
+        return bool(self.subject.checks or self.subject.steps or self.subject.unproven)
 
     @property
     def has_app(self) -> bool:
@@ -138,8 +157,10 @@ class EntryItem(CatalogItem):
         return self.path, 0, f"{self.subject.name}::{self.name}"
 
 
-def _entry_file(folder: Folder, path: Path) -> EntryFile:
+def _entry_file(folder: Folder, path: Path) -> EntryFile | PageFile:
     """pytest prints a file's id as it is, so that one which would steer the terminal is given an escaped one."""
+    if path.suffix == ".md":
+        return page_of_entry(folder, path)
     file = EntryFile.from_parent(folder, path=path)
     if not file.nodeid.isprintable():
         place = file.nodeid
@@ -151,7 +172,8 @@ def _entry_file(folder: Folder, path: Path) -> EntryFile:
 class CatalogPlugin:
     """Collects entries and keeps the selection to what the settings ask for."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, formats: Callable[[], Formats] = Formats) -> None:
+        self._formats = formats
         self._nightly = settings.mode == "nightly"
         self._images = settings.images
         self._suites = None if settings.suite is None else {Suite(name) for name in settings.suite}
@@ -161,6 +183,7 @@ class CatalogPlugin:
         """Make the lab's marks known, so that `-m "apps and P0"` works under strict markers."""
         config.stash[SEEN] = Seen()
         config.stash[SEEN].images = self._images
+        config.stash[SEEN].formats = self._formats()
         config.pluginmanager.register(fixtures, "testlab-fixtures")
         config.addinivalue_line("markers", MARK_HELP)
         for name in SUITES:
@@ -188,13 +211,19 @@ class CatalogPlugin:
         """Walk folders as catalogs; Python's packages stay pytest's own."""
         if (path / "__init__.py").is_file():
             return None
-        return Folder.from_parent(parent, path=path, make=_entry_file, seen=parent.config.stash[SEEN].folders)
+        seen = parent.config.stash[SEEN]
+        return Folder.from_parent(parent, path=path, make=_entry_file, seen=seen.folders, formats=seen.formats)
 
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> CatalogUnit | None:
-        """Take every testlab.toml, and every Markdown file that is a tutorial."""
+        """Take every testlab.toml, every entry of another format, and every Markdown file that is a tutorial."""
+        formats = parent.config.stash[SEEN].formats
         if file_path.suffix == ".md":
-            return page_file(parent, file_path)
-        return EntryFile.from_parent(parent, path=file_path) if file_path.name == FILE_NAME else None
+            return page_file(parent, file_path, formats.page(file_path))
+        if file_path.name == FILE_NAME or (
+            formats and formats.entry_file(file_path.parent, (file_path.name,)) == file_path
+        ):
+            return EntryFile.from_parent(parent, path=file_path)
+        return None
 
     @pytest.hookimpl(wrapper=True)
     def pytest_pycollect_makeitem(self) -> Generator[None, Any, Any]:

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_testlab.catalog.formats import ALONE, Formats
 from pytest_testlab.catalog.locate import key_lines, nearest_line
-from pytest_testlab.catalog.read import FILE_NAME, check_place, parse_entry, read_bytes
+from pytest_testlab.catalog.read import FILE_NAME, check_place, read_bytes
 from pytest_testlab.errors import CatalogError, Problem
 from pytest_testlab.model import Entry
 
@@ -54,20 +55,25 @@ class NameRegistry:
             raise CatalogError([known if key else _problem_of_name(file, say)])
 
 
-def scan(*roots: Path) -> Catalog:
-    """Read every entry at or below `roots`. Never raises for a bad file or folder: see `Catalog.problems`."""
+def scan(*roots: Path, formats: Formats = ALONE) -> Catalog:
+    """Read every entry at or below `roots`. Never raises for a bad file or folder: see `Catalog.problems`.
+
+    Tutorials are no entries.
+    """
     digest = hashlib.sha256()
     names = NameRegistry()
     entries: list[Entry] = []
     problems: list[Problem] = []
-    for root, file in _files(roots, problems):
+    for root, file in _files(roots, problems, formats):
+        if file.suffix == ".md":
+            continue
         try:
             data = read_bytes(file)
             for part in (os.fsencode(file.relative_to(root)), data):
                 digest.update(len(part).to_bytes(8))
                 digest.update(part)
             check_place(file, str(file.relative_to(root)))
-            entry = parse_entry(file, data)
+            entry = formats.read(file, data, str(file.relative_to(root)))
             names.claim(entry.name, file)
             entries.append(entry)
         except CatalogError as error:
@@ -75,8 +81,8 @@ def scan(*roots: Path) -> Catalog:
     return Catalog(entries=tuple(entries), problems=tuple(problems), digest=digest.hexdigest())
 
 
-def _files(roots: tuple[Path, ...], problems: list[Problem]) -> Iterator[tuple[Path, Path]]:
-    """(root, testlab.toml), each file once, in the order of their paths."""
+def _files(roots: tuple[Path, ...], problems: list[Problem], formats: Formats) -> Iterator[tuple[Path, Path]]:
+    """(root, an entry's file), each file once, in the order of their paths."""
     seen: set[tuple[int, int]] = set()
     for root in map(Path.absolute, roots):
         if root.name == FILE_NAME and root.is_file():
@@ -84,12 +90,14 @@ def _files(roots: tuple[Path, ...], problems: list[Problem]) -> Iterator[tuple[P
         elif not root.is_dir():
             problems.append(Problem(file=root, message="doesn't exist" if not root.exists() else "is not a folder"))
         else:
-            for file in files_below(root, seen, problems):
+            for file in files_below(root, seen, problems, formats):
                 yield root, file
 
 
-def files_below(top: Path, seen: set[tuple[int, int]], problems: list[Problem]) -> Iterator[Path]:
-    """Every testlab.toml, whatever it is, at or below a folder; a folder that links lead to again isn't entered twice.
+def files_below(
+    top: Path, seen: set[tuple[int, int]], problems: list[Problem], formats: Formats = ALONE
+) -> Iterator[Path]:
+    """Every entry's file, whatever it is, at or below a folder; a folder that links lead to again isn't entered twice.
 
     What can't be read is added to `problems`.
     """
@@ -109,8 +117,11 @@ def files_below(top: Path, seen: set[tuple[int, int]], problems: list[Problem]) 
         except OSError as error:
             problems.append(Problem(file=folder, message=f"can't be read: {error.strerror or error}"))
             continue
-        if any(item.name == FILE_NAME for item in items):
-            yield folder / FILE_NAME
+        names = {item.name for item in items}
+        if formats.passes_over(names):
+            continue
+        if (file := formats.entry_file(folder, names)) is not None:
+            yield file
         if folder == top or not any(item.name == "pyvenv.cfg" for item in items):
             pending += (folder / item.name for item in items if _is_searched(item) and not leads_up(item))
 

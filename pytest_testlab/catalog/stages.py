@@ -9,7 +9,7 @@ from pytest_testlab.catalog.checks import ask_as_a_stranger, run_checks, wait_re
 from pytest_testlab.catalog.items import Equipment, UnitState
 from pytest_testlab.catalog.secrets import resolve_env
 from pytest_testlab.catalog.workshop import Workshop
-from pytest_testlab.errors import BuildFailed, DeadlinePassed, DeployFailed, UsageError
+from pytest_testlab.errors import BuildFailed, CheckFailed, DeadlinePassed, DeployFailed, UsageError
 from pytest_testlab.model import Application, Deployment, Entry, FrontDoor, Stage, new_nonce
 from pytest_testlab.protocols import Observer
 
@@ -23,6 +23,8 @@ def run_stage(stage: Stage, entry: Entry, equipment: Equipment, state: UnitState
     if not state.deployed:
         (install if entry.deploys else _lay_out)(entry, equipment, state, observe, deadline)
     site = state.deployment or state.site
+    if stage is Stage.CHECK and entry.unproven:
+        raise CheckFailed(1, "all of them", "a check that holds only of this app", entry.unproven)
     if stage is Stage.CHECK and site is not None:
         run_checks(equipment.target, equipment.platform, site, observe, deadline=deadline)
 
@@ -30,7 +32,7 @@ def run_stage(stage: Stage, entry: Entry, equipment: Equipment, state: UnitState
 def _lay_out(entry: Entry, equipment: Equipment, state: UnitState, observe: Observer, deadline: float) -> None:
     """What `install` is to a demo that is nothing but steps: its folder, uploaded and built."""
     target = equipment.target
-    workshop = state.workshop = Workshop.plan(target, entry.name)
+    workshop = state.workshop = Workshop.plan(target, entry.label or entry.name)
     require(target, entry.requires)
     env, secret_values = resolve_env(entry, equipment.secrets)
     observe.conceal(*secret_values)

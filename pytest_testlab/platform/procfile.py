@@ -123,6 +123,8 @@ class ProcfilePlatform:
             self._start(target, deployment, observe)
 
     def _begin(self, target: Target, deployment: Deployment, observe: Observer) -> None:
+        if (recipe := deployment.app.entry.recipe) is not None:
+            raise RequirementMissing(f"its recipe is for the platform {recipe}; add --testlab-platform {recipe}")
         if unknown := sorted(set(deployment.app.entry.addons) - {postgresql.NAME}):
             raise RequirementMissing(f"the platform procfile has no addon {unknown[0]!r}; it has: {postgresql.NAME}")
         variables = self._of_deploy(target, deployment)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pytest_testlab.catalog.beside import Beside
+from pytest_testlab.catalog.formats import Formats
 from pytest_testlab.catalog.nodes import CatalogPlugin
 from pytest_testlab.errors import UsageError
 from pytest_testlab.options import OPTIONS, Settings
@@ -18,11 +19,19 @@ from pytest_testlab.plugins import credentials
 def configure(config: pytest.Config, settings: Settings) -> None:
     """Register what this process needs; raises `UsageError` for what doesn't go together."""
     config.pluginmanager.register(Beside(), "testlab-beside")
-    config.pluginmanager.register(CatalogPlugin(settings), "testlab-catalog")
+    config.pluginmanager.register(CatalogPlugin(settings, lambda: formats_of(config, settings)), "testlab-catalog")
     if hasattr(config, "workerinput"):
         _configure_worker(config, settings)
     elif not config.option.collectonly:
         _configure_controller(config, settings)
+
+
+def formats_of(config: pytest.Config, settings: Settings) -> Formats:
+    """What plugins can read beside testlab.toml; raises `UsageError` with the place where one of them fails."""
+    from pytest_testlab.plugins import offered_formats
+    from pytest_testlab.session.assemble import hooks_of
+
+    return Formats(offered_formats(hooks_of(config), settings.platform))
 
 
 def _configure_worker(config: pytest.Config, settings: Settings) -> None:

@@ -13,7 +13,8 @@ from pytest_testlab.catalog.items import SEEN, CatalogItem, CatalogUnit, Equipme
 from pytest_testlab.catalog.read import LARGEST, check_place, read_bytes
 from pytest_testlab.catalog.tutorials.model import ShellBlock, Tutorial
 from pytest_testlab.catalog.tutorials.read import could_be, read_tutorial
-from pytest_testlab.errors import CatalogError
+from pytest_testlab.errors import CatalogError, Problem
+from pytest_testlab.protocols import PageRules
 
 if TYPE_CHECKING:
     from pytest_testlab.protocols import Observer
@@ -21,19 +22,28 @@ if TYPE_CHECKING:
 STAGE = "tutorial"
 
 
-def page_file(parent: pytest.Collector, path: Path) -> PageFile | None:
+def page_file(parent: pytest.Collector, path: Path, rules: PageRules | None = None) -> PageFile | None:
     """The node of a Markdown file; None where it is no tutorial."""
+    if rules is not None and not rules.is_tutorial:
+        return None
     try:
         data = read_bytes(path)
     except CatalogError as error:
         return PageFile.of(parent, path, b"", error) if _begins_as_one(path) else None
-    found = _read(path, data)
+    found = _read(path, data, rules)
     return None if found is None else PageFile.of(parent, path, data, found)
 
 
-def _read(path: Path, data: bytes) -> Tutorial | CatalogError | None:
+def page_of_entry(parent: pytest.Collector, path: Path) -> PageFile:
+    """The node of a page that an entry's file says is a tutorial: if it is none, that is the page's problem."""
+    say = "is named as a tutorial, and has nothing to execute; mark a block with ```bash exec"
+    found = page_file(parent, path, PageRules())
+    return found or PageFile.of(parent, path, b"", CatalogError([Problem(file=path, message=say)]))
+
+
+def _read(path: Path, data: bytes, rules: PageRules | None = None) -> Tutorial | CatalogError | None:
     try:
-        return read_tutorial(path, data) if could_be(data) else None
+        return read_tutorial(path, data, rules) if could_be(data) else None
     except CatalogError as error:
         return error
 

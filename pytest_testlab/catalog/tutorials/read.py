@@ -27,6 +27,7 @@ from pytest_testlab.catalog.tutorials.model import (
     pattern,
 )
 from pytest_testlab.errors import CatalogError, Problem
+from pytest_testlab.protocols import PageRules
 
 MOST_BLOCKS = 200
 SHELLS = ("bash", "sh")
@@ -45,20 +46,28 @@ def could_be(data: bytes) -> bool:
     return b"tutorial" in data or b"exec" in data
 
 
-def read_tutorial(file: Path, data: bytes) -> Tutorial | None:
-    """The tutorial in a Markdown file's bytes, None where it holds none; raises `CatalogError` with all problems."""
+def read_tutorial(file: Path, data: bytes, rules: PageRules | None = None) -> Tutorial | None:
+    """The tutorial in a Markdown file's bytes, None where it holds none; raises `CatalogError` with all problems.
+
+    Under another format's `rules` a tutorial goes by its path, and what its author calls it is for readers.
+    """
     text = data.decode(errors="replace").removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     front = read_front_matter(text)
     blank = "\n" * front.length + "\n".join(text.split("\n")[front.length :])
     found = fences(blank)
     if not front.present and not any(_is_exec(fence) for fence in found):
         return None
+    if rules is not None and type(front.given) is dict:
+        front.given.pop("name", None)
     reader = _Reader(front)
     tutorial = reader.read(file, found)
     if (bad := _not_text(data)) is not None:
         reader.fault(data.count(b"\n", 0, bad) + 1, f"is not UTF-8 text (byte 0x{data[bad]:02x})")
     if reader.faults:
         raise CatalogError(_problems(file, reader.faults))
+    if tutorial is not None and rules is not None:
+        tags = tuple(dict.fromkeys((*tutorial.tags, *rules.tags)))
+        return dataclasses.replace(tutorial, tags=tags, name_line=None)
     return tutorial
 
 

@@ -46,6 +46,34 @@ LINES = """
     def testlab_providers():
         return {"switchboard": lambda settings: Switchboard()}
 """
+FORMAT = """
+    from pathlib import Path
+    from pytest_testlab.hookspecs import hookimpl
+    from pytest_testlab.model import Entry, Suite
+
+    class Slips:
+        name = "slips"
+
+        def passes_over(self, names):
+            return "KEEP_OUT" in names
+
+        def entry_file(self, folder, names):
+            return folder / "app.slip" if "app.slip" in names else None
+
+        def read(self, file, data, place):
+            name = file.parent.name
+            return Entry(
+                file=file, name=f"slips/{name}", label=name, suite=Suite.APPS, command=data.decode(), rejected=True,
+                unproven="there is nothing to check",
+            )
+
+        def page(self, file):
+            return None
+
+    @hookimpl
+    def testlab_catalog_formats(platform):
+        return [Slips()] if platform == "memory" else None
+"""
 KEY = "sesame-opens-the-cave-7"
 CLOUD = """
     import os
@@ -201,3 +229,18 @@ def test_credentials_reach_the_provider_and_nobody_else(
     assert said is not None
     assert b"let in with " in said
     assert KEY.encode() not in done.stdout.str().encode() + said
+
+
+def test_a_format_brings_entries(lab: LabSession, store: StoreHandle) -> None:
+    """Files of another format are entries; one that is to be rejected passes if its deploy fails, and only then."""
+    lab.conftest(FORMAT)
+    for place, command in {"bad": "exit 1", "good": "true", "out": "true"}.items():
+        (lab.pytester.path / place).mkdir()
+        (lab.pytester.path / place / "app.slip").write_text(command)
+    (lab.pytester.path / "out" / "KEEP_OUT").touch()
+    result = lab.run("--testlab-platform", "memory", "-rA")
+    result.assert_outcomes(passed=1, failed=1, skipped=2)
+    result.stdout.fnmatch_lines_random(["*expected to be rejected, but it was deployed*"])
+    reasons = {test: result.reason for test, result in lab.results().items()}
+    assert reasons["bad/app.slip::install"] == "was rejected with deploy-failure, as expected"
+    assert "out/app.slip::install" not in reasons
