@@ -11,9 +11,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import sqlalchemy as sa
+import warm
 from tools import ALONE
 
 from pytest_testlab.recording.folder import RunFolder
@@ -88,16 +90,20 @@ class Catalog:
 
     def start(self, *arguments: str, pool: int = 2, before: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
         """Begin a run; `before` is put before the command."""
-        command = [*before, sys.executable, "-m", "pytest", "--testlab-pool", str(pool), "--testlab-provider", "memory"]
-        command += ["-p", "no:cacheprovider", *ALONE, *self.options, *arguments]
+        program = ["-m", "pytest", "--testlab-pool", str(pool), "--testlab-provider", "memory"]
+        program += ["-p", "no:cacheprovider", *ALONE, *self.options, *arguments]
         with self.output.open("wb") as output:
-            return subprocess.Popen(
-                command,
-                cwd=self.folder,
-                env=self.environment(),
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
+            options: dict[str, Any] = {
+                "cwd": self.folder,
+                "env": self.environment(),
+                "stdout": output,
+                "stderr": subprocess.STDOUT,
+                "start_new_session": True,
+            }
+            return (
+                subprocess.Popen([*before, sys.executable, *program], **options)
+                if before
+                else warm.Popen(program, **options)
             )
 
     @property
@@ -120,10 +126,7 @@ class Catalog:
 
     def testlab(self, *arguments: str) -> str:
         """What a command of the lab says."""
-        command = [sys.executable, "-c", "from pytest_testlab.cli import main; raise SystemExit(main())", *arguments]
-        done = subprocess.run(
-            command, cwd=self.folder, env=self.environment(), capture_output=True, text=True, timeout=120, check=False
-        )
+        done = warm.testlab(*arguments, cwd=self.folder, env=self.environment(), timeout_s=120)
         return done.stdout + done.stderr
 
     def environment(self) -> dict[str, str]:

@@ -6,12 +6,12 @@ import datetime as dt
 import os
 import re
 import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import warm
 from flask.testing import FlaskClient
 from nights import PROXY, Night, Outcome, play, provenance
 from playwright.sync_api import Browser, BrowserContext, Page
@@ -35,6 +35,11 @@ class Lab:
     """A store, and the home that belongs to it."""
 
     store: StoreHandle
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """Of the commands of this lab."""
+        return {**os.environ, "TESTLAB_HOME": str(self.store.home), "TESTLAB_DATABASE_URL": self.store.url}
 
     def play(self, run: str, outcomes: list[Outcome], *, days_ago: int = 0, mode: str = "nightly") -> None:
         """A night, brought into the store as whatever is left of a run is."""
@@ -113,13 +118,11 @@ class Served:
 
 
 @contextmanager
-def serving(lab: Lab, *arguments: str) -> Iterator[Served]:
+def serving(lab: Lab, *arguments: str, start: Callable[..., subprocess.Popen[str]] = warm.Popen) -> Iterator[Served]:
     """`testlab serve` as a user starts it, on a port that is free."""
-    program = [sys.executable, "-c", "from pytest_testlab.cli import main; raise SystemExit(main())"]
-    environ = {**os.environ, "TESTLAB_HOME": str(lab.store.home), "TESTLAB_DATABASE_URL": lab.store.url}
-    process = subprocess.Popen(
-        [*program, "serve", "--port", "0", *arguments],
-        env=environ,
+    process = start(
+        [*warm.TESTLAB, "serve", "--port", "0", *arguments],
+        env=lab.environ,
         text=True,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

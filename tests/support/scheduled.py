@@ -6,12 +6,12 @@ import datetime as dt
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import warm
 from testlab_server.scheduler.folder import NightFolder
 from testlab_server.scheduler.jobs import Jobs
 from testlab_server.scheduler.service import Scheduler
@@ -23,7 +23,6 @@ from pytest_testlab.store.embedded import StoreHandle
 from pytest_testlab.store.reads import nights, runs
 from pytest_testlab.store.views import NightView, RunView
 
-TESTLAB = (sys.executable, "-c", "from pytest_testlab.cli import main; raise SystemExit(main())")
 WITHIN_S = 90.0
 SCHEDULE = """
 [{name}]
@@ -95,8 +94,8 @@ class ScheduledLab:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """`testlab schedule`, or another command, as a process; its output goes to a file that `said` reads."""
         with (self.folder / f"said-{len(self._started)}").open("w") as said:
-            process = subprocess.Popen(
-                [*TESTLAB, *(arguments or ("schedule",))],
+            process = warm.Popen(
+                [*warm.TESTLAB, *(arguments or ("schedule",))],
                 cwd=self.folder,
                 env=self.environ,
                 stdin=subprocess.DEVNULL,
@@ -112,15 +111,7 @@ class ScheduledLab:
 
     def tell(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Another command of `testlab`, to its end."""
-        return subprocess.run(
-            [*TESTLAB, *arguments],
-            cwd=self.folder,
-            env=self.environ,
-            capture_output=True,
-            text=True,
-            timeout=WITHIN_S,
-            check=False,
-        )
+        return warm.testlab(*arguments, cwd=self.folder, env=self.environ, timeout_s=WITHIN_S)
 
     def scheduler(self, lab: LabFile) -> Scheduler:
         """A scheduler in this process, which does something only when `look` is called."""

@@ -55,14 +55,14 @@ class LabSession:
 
     def testlab(self, *arguments: str) -> pytest.RunResult:
         """A command of the lab, as a process of its own."""
-        return self._ended(("-c", "import sys; from pytest_testlab.cli import main; sys.exit(main())", *arguments))
+        return self._ended((*warm.TESTLAB, *arguments))
 
     def _ended(self, program: tuple[str, ...], stdin: bytes = b"") -> pytest.RunResult:
         began = time.monotonic()
         with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             given.write(stdin)
             given.seek(0)
-            code = warm.run(program, given.fileno(), out, err, timeout_s=120)
+            code: int = warm.run(program, stdin=given, stdout=out, stderr=err, timeout_s=120)
             said = []
             for file, onto in ((out, sys.stdout), (err, sys.stderr)):
                 file.seek(0)
@@ -75,8 +75,8 @@ class LabSession:
     def start(self, *arguments: str, pool: int = 1, provider: str = "memory") -> subprocess.Popen[str]:
         """Start a session in a process group of its own, and don't wait for it; its output is one text."""
         options = ("--testlab-pool", str(pool), "--testlab-provider", provider, *ALONE)
-        return subprocess.Popen(
-            [*map(str, self.pytester._getpytestargs()), *options, *arguments],
+        return warm.Popen(
+            ["-m", "pytest", *options, *arguments],
             cwd=self.pytester.path,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -8,16 +8,14 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 
 import pytest
+import warm
 from pages import NAVIGATION, Lab, serving
 
 from pytest_testlab.session.show.summary import page_of
-
-PROGRAM = [sys.executable, "-c", "from pytest_testlab.cli import main; raise SystemExit(main())", "serve"]
 
 
 def _opens(link: str) -> bool:
@@ -30,8 +28,9 @@ def _opens(link: str) -> bool:
         return False
 
 
-def environ(lab: Lab) -> dict[str, str]:
-    return {**os.environ, "TESTLAB_HOME": str(lab.store.home), "TESTLAB_DATABASE_URL": lab.store.url}
+def serve(lab: Lab, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """One that ends by itself."""
+    return warm.testlab("serve", *arguments, env=lab.environ, timeout_s=60)
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
@@ -48,9 +47,7 @@ def test_a_taken_port_is_one_line(lab: Lab) -> None:
     """Exit 2, one line, and a port to try instead."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        ended = subprocess.run(
-            [*PROGRAM, "--port", str(port)], env=environ(lab), capture_output=True, text=True, timeout=30, check=False
-        )
+        ended = serve(lab, "--port", str(port))
     assert ended.returncode == 2
     assert (
         ended.stderr == f"testlab: port {port} of 127.0.0.1 is taken; choose another: testlab serve --port {port + 1}\n"
@@ -68,9 +65,7 @@ def test_a_taken_port_is_one_line(lab: Lab) -> None:
 )
 def test_mistakes_are_one_line(lab: Lab, arguments: list[str], say: str) -> None:
     """Whatever the user mistyped is named, without a traceback."""
-    ended = subprocess.run(
-        [*PROGRAM, *arguments], env=environ(lab), capture_output=True, text=True, timeout=30, check=False
-    )
+    ended = serve(lab, *arguments)
     assert ended.returncode == 2
     assert say in ended.stderr
     assert "Traceback" not in ended.stderr
@@ -79,9 +74,8 @@ def test_mistakes_are_one_line(lab: Lab, arguments: list[str], say: str) -> None
 def test_enter_makes_another_link(lab: Lab) -> None:
     """On a terminal, each Enter prints a fresh link."""
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [*PROGRAM, "--port", "0"], env=environ(lab), stdin=theirs, stdout=subprocess.PIPE, text=True
-    )
+    program = [*warm.TESTLAB, "serve", "--port", "0"]
+    process = warm.Popen(program, env=lab.environ, stdin=theirs, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
         links: list[str] = []
@@ -105,9 +99,7 @@ def test_a_second_login_link(lab: Lab) -> None:
     """`testlab serve --link` prints one of the server that runs: it opens once, and so does the first one still."""
 
     def ask(*more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*PROGRAM, "--link", *more], env=environ(lab), capture_output=True, text=True, timeout=30, check=False
-        )
+        return serve(lab, "--link", *more)
 
     assert ask().returncode == 2
     assert "testlab: no server of the lab in" in ask().stderr
@@ -124,7 +116,7 @@ def test_a_second_login_link(lab: Lab) -> None:
 
 def test_the_secret_never_shows(lab: Lab) -> None:
     """Neither the database's URL nor the server's secret is printed, or stands in the process list."""
-    with serving(lab) as served:
+    with serving(lab, start=warm.cold) as served:
         with open(f"/proc/{served.process.pid}/cmdline", "rb") as file:  # noqa: PTH123
             assert lab.store.url.encode() not in file.read()
         served.process.terminate()
@@ -157,9 +149,7 @@ def test_a_lab_that_is_served_already(lab: Lab) -> None:
     """On the port of its own server the error says where the lab is, rather than that the port is taken."""
     with serving(lab) as served:
         port = served.origin.rpartition(":")[2]
-        ended = subprocess.run(
-            [*PROGRAM, "--port", port], env=environ(lab), capture_output=True, text=True, timeout=30, check=False
-        )
+        ended = serve(lab, "--port", port)
         assert page_of(lab.store.home, "some-run") == f"{served.origin}/runs/some-run"
     assert ended.returncode == 2
     assert ended.stderr.startswith(f"testlab: this lab is served already, at {served.origin}; "), ended.stderr

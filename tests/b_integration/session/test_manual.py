@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 
 import pytest
+import warm
 from sessions import LabSession
 
 from pytest_testlab.session.provenance import actor
 
-TESTLAB = [sys.executable, "-c", "from pytest_testlab.cli import main; raise SystemExit(main())"]
 NIGHTLY = """
 [schedule]
 cron = "30 2 * * *"
@@ -22,8 +21,7 @@ budget = "1h"
 
 
 def run(lab: LabSession, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [*TESTLAB, "run", *arguments]
-    return subprocess.run(command, cwd=lab.pytester.path, capture_output=True, text=True, timeout=120, check=False)
+    return warm.testlab("run", *arguments, cwd=lab.pytester.path, timeout_s=120)
 
 
 def test_the_nightly_by_hand(lab: LabSession) -> None:

@@ -25,7 +25,7 @@ def read(lab: LabSession, *arguments: str) -> Any:
 def night(lab: LabSession) -> LabSession:
     lab.entry("alpha")
     lab.entry("beta", BROKEN)
-    lab.run(pool=2)
+    lab.run()
     return lab
 
 
