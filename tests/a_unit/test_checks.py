@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from pytest_testlab.catalog.http_check import MISSING, same, value_at
-from pytest_testlab.catalog.polling import LONGEST_PAUSE_S, tries
+from pytest_testlab.catalog.polling import tries
 from pytest_testlab.catalog.transcript import one_line
 
 DOCUMENT = {"a": {"b": [10, {"c": None}]}, "0": "zero"}
@@ -50,13 +51,21 @@ def test_equality_is_that_of_json(found, wanted, equal):
     assert same(found, wanted) is equal
 
 
-def test_tries_end_with_the_time():
+def test_tries_end_with_the_time(monkeypatch):
     """There are several tries, each told what is left, and none begins after the time is up."""
-    until = time.monotonic() + 0.4
-    left = list(tries(until))
-    assert 3 <= len(left) <= 8
+    now = 7.0
+
+    def sleep(seconds):
+        nonlocal now
+        now += seconds
+
+    monkeypatch.setattr("pytest_testlab.catalog.polling.time", SimpleNamespace(monotonic=lambda: now, sleep=sleep))
+    left = list(tries(now + 4.0))
+    assert 8 <= len(left) <= 16
     assert left == sorted(left, reverse=True)
-    assert time.monotonic() <= until + LONGEST_PAUSE_S
+    assert left[0] == 4.0
+    assert left[-1] > 0
+    assert 10.0 < now <= 11.0
 
 
 def test_there_is_always_one_try():

@@ -60,7 +60,7 @@ class Rig:
         self.pool.start(size)
 
     def ready(self, index: int = 0) -> Server:
-        return self.pool.wait_ready(self.pool.slots[index], 10)
+        return self.pool.wait_ready(self.pool.slots[index], 60)
 
     def installed(self, index: int = 0, seconds: float = LONG) -> bool:
         """The platform was installed on a slot; freezes it if that is wanted, and says whether."""
@@ -275,7 +275,7 @@ def test_two_runs_make_the_same_at_once() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert len(both[0].snapshots) == 2
     assert {rig.blank().snapshot for rig in both} == {"snapshot-0", "snapshot-1"}
     assert Rig(cloud).ready().snapshot == "snapshot-1"

@@ -58,7 +58,7 @@ def pool_of(cloud: Cloud, home: Path, *, size: int = 1, mode: str = "failed", mo
 
 def fail(pool: Pool, slot: Slot) -> str:
     """A test fails on a slot's server, and another unit is to follow there; returns the server's name."""
-    name = pool.wait_ready(slot, 10).name
+    name = pool.wait_ready(slot, 60).name
     pool.busy(slot)
     pool.failed(slot, TEST)
     pool.blank(slot)
@@ -76,7 +76,7 @@ def test_another_server_takes_the_place_of_one_that_is_kept(cloud: Cloud, tmp_pa
     pool, _ = pool_of(cloud, tmp_path)
     (slot,) = pool.slots
     name = fail(pool, slot)
-    other = pool.wait_ready(slot, 10)
+    other = pool.wait_ready(slot, 60)
     assert other.name != name
     assert (other.epoch, other.proof["replaces"]) == (1, f"{name}, which is kept")
     assert why(cloud) == {name: "failed", other.name: ""}
@@ -93,9 +93,9 @@ def test_a_server_is_kept_as_soon_as_its_test_has_failed(cloud: Cloud, tmp_path:
     """Whatever becomes of the run after that: nobody is left to do it then."""
     pool, _ = pool_of(cloud, tmp_path)
     (slot,) = pool.slots
-    name = pool.wait_ready(slot, 10).name
+    name = pool.wait_ready(slot, 60).name
     pool.failed(slot, TEST)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while why(cloud) != {name: "failed"}:
         assert time.monotonic() < deadline, why(cloud)
         time.sleep(0.01)
@@ -108,7 +108,7 @@ def test_two_are_taken_out_at_most(cloud: Cloud, tmp_path: Path) -> None:
     pool, said = pool_of(cloud, tmp_path)
     (slot,) = pool.slots
     names = [fail(pool, slot) for _ in range(3)]
-    pool.wait_ready(slot, 10)
+    pool.wait_ready(slot, 60)
     assert [found.name for found in kept.every(tmp_path)] == sorted(names[:2])
     assert any(f"{names[2]} is not kept, as others are already" in say for say in said)
     pool.failed(slot, TEST)
@@ -121,7 +121,7 @@ def test_where_no_other_can_be_had_it_is_not_kept(cloud: Cloud, tmp_path: Path) 
     pool, _ = pool_of(cloud, tmp_path, most=1)
     (slot,) = pool.slots
     name = fail(pool, slot)
-    assert pool.wait_ready(slot, 10).name == name
+    assert pool.wait_ready(slot, 60).name == name
     assert why(cloud) == {name: "no"}
     (error,) = pool.close()
     assert "as no other can be had" in error
@@ -133,7 +133,7 @@ def test_where_no_other_can_be_had_it_is_not_kept(cloud: Cloud, tmp_path: Path) 
 def test_always_keeps_what_stands_at_the_end(cloud: Cloud, tmp_path: Path) -> None:
     """Whether or not a test failed on it."""
     pool, _ = pool_of(cloud, tmp_path, size=2, mode="always")
-    names = {pool.wait_ready(slot, 10).name for slot in pool.slots}
+    names = {pool.wait_ready(slot, 60).name for slot in pool.slots}
     assert pool.close() == []
     assert why(cloud) == dict.fromkeys(names, "always")
 

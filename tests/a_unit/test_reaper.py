@@ -177,11 +177,11 @@ def test_a_provider_that_never_answers_holds_up_no_other(cloud: Cloud) -> None:
             return ()
 
     cloud.put("old", expired_s=9999)
-    began = time.monotonic()
-    done = reap({"a": Hanging(Cloud()), "b": CloudProvider(cloud)}, within_s=0.5)
+    began = time.monotonic()  # the other one must be through by then, also on a machine that stalls for a while
+    done = reap({"a": Hanging(Cloud()), "b": CloudProvider(cloud)}, within_s=4)
     release.set()
     assert time.monotonic() - began < 30
-    assert done.errors == ("a: it did not answer within 0.5 s",)
+    assert done.errors == ("a: it did not answer within 4 s",)
     assert names(done.deleted) == {"old"}
 
 

@@ -101,7 +101,7 @@ class Rig:
         self.pool.start(size, images)
         self.lines = [Line(index) for index in range(size)]
         for slot in self.pool.slots:
-            self.pool.wait_ready(slot, 5)
+            self.pool.wait_ready(slot, 60)
 
     def up(self) -> Rig:
         for line in self.lines:
@@ -120,7 +120,7 @@ class Rig:
         self.lines = [line]
         self.scheduler.add_node(line)
         self.scheduler.add_node_collection(line, TESTS)
-        self.pool.wait_ready(self.pool.slots[0], 5)
+        self.pool.wait_ready(self.pool.slots[0], 60)
         self.scheduler.slot_changed(self.pool.slots[0])
         self.usable()
         return line
@@ -173,7 +173,7 @@ def test_a_used_target_is_blanked_before_its_next_unit() -> None:
     rig.usable()
     rig.through(line)
     assert len(line.given) == 1
-    rig.pool.wait_ready(slot, 5)
+    rig.pool.wait_ready(slot, 60)
     rig.scheduler.slot_changed(slot)
     assert line.sent[-1][1]["server"]["epoch"] == 1
     rig.scheduler.usable(line, 0)
@@ -215,7 +215,7 @@ def test_a_second_try_is_made_elsewhere() -> None:
     first, second = rig.lines
     rig.usable()
     rig.scheduler.idle(first, left=[0, 1], again=True, spoiled=True)
-    rig.pool.wait_ready(rig.pool.slots[0], 5)
+    rig.pool.wait_ready(rig.pool.slots[0], 60)
     rig.scheduler.slot_changed(rig.pool.slots[0])
     rig.usable(first)
     assert first.given == [[0, 1], [4, 5]], "the unit after the barred one"
@@ -236,7 +236,7 @@ def test_a_lone_slot_gets_its_own_unit_again() -> None:
     rig.scheduler.idle(first, left=[0, 1], again=True, spoiled=True)
     rig.pool.lose(rig.pool.slots[1], "gone")
     rig.scheduler.slot_changed(rig.pool.slots[1])
-    rig.pool.wait_ready(rig.pool.slots[0], 5)
+    rig.pool.wait_ready(rig.pool.slots[0], 60)
     rig.scheduler.slot_changed(rig.pool.slots[0])
     rig.usable(first)
     assert first.given[-1] == [0, 1]
@@ -328,7 +328,7 @@ def night(rig: Rig, units: Sequence[Unit]) -> Rig:
 def again(rig: Rig, line: Line) -> None:
     """The pool has made a line's server blank, and its worker has taken it."""
     slot = rig.pool.slots[line.workerinput["testlab"]["slot"]]
-    rig.pool.wait_ready(slot, 5)
+    rig.pool.wait_ready(slot, 60)
     rig.scheduler.slot_changed(slot)
     rig.usable(line)
 
@@ -453,7 +453,7 @@ def test_a_target_with_nothing_left_goes_over_to_another_image() -> None:
     rig.usable()
     line, slot = rig.lines[0], rig.pool.slots[0]
     rig.through(line, 1.0)
-    rig.pool.wait_ready(slot, 5)
+    rig.pool.wait_ready(slot, 60)
     rig.scheduler.slot_changed(slot)
     assert (slot.image, slot.server is not None and slot.server.image) == ("y", "y")
     assert [fields["server"]["epoch"] for name, fields in line.sent if name == "testlab_use"] == [0, 1]

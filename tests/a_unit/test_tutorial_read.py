@@ -304,7 +304,7 @@ def test_a_pattern_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     began = time.monotonic()
     with pytest.raises(TimeoutError):
         backtracks.fits("a" * 80 + "b")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
     assert backtracks.fits("a" * 80)
 
 

@@ -275,10 +275,12 @@ class _Spares:
             theirs.close()
             self._waiting.append((pid, ours))
             return None
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # whom nobody needs ends without a word
         for held in (ours, *(channel for _, channel in self._waiting)):
             held.close()
         said, fds, _, _ = socket.recv_fds(theirs, LONGEST_ORDER, 2)
         theirs.close()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         return _ready(said, fds) if said else os._exit(0)
 
     def serve_execnet(self) -> None:
@@ -296,13 +298,18 @@ class _Spares:
 
     def take(self, args: list[str], stdin: int, stdout: int) -> int | None:
         """The pid of a spare that runs a program from now on; None when there is none, or none that began alike."""
-        if not self._waiting or args[0] != sys.executable or not _alike(os.environ, self._began_with):
+        if args[0] != sys.executable or not _alike(os.environ, self._began_with):
             return None
-        pid, channel = self._waiting.pop(0)
         order = {"program": args[-2:], "cwd": str(Path.cwd()), "environ": dict(os.environ), "own session": False}
-        with channel:
-            socket.send_fds(channel, [json.dumps(order).encode()], [stdin, stdout])
-        return pid
+        while self._waiting:
+            pid, channel = self._waiting.pop(0)
+            try:
+                with channel:
+                    socket.send_fds(channel, [json.dumps(order).encode()], [stdin, stdout])
+                return pid
+            except OSError:  # a signal to the whole group has ended it
+                os.waitpid(pid, 0)
+        return None
 
 
 class _ForkedPopen(subprocess.Popen[bytes]):

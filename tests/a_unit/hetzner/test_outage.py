@@ -14,7 +14,7 @@ from testlab_hetzner.times import Times
 from pytest_testlab.errors import InfraError
 
 NOWHERE = "http://127.0.0.1:9/v1"
-TIMES = Times(call=1.0, prices=1.0, pause=0.2)
+TIMES = Times(call=2.0, prices=1.0, pause=0.2)
 
 
 def _raises(call: object, *arguments: object) -> str:
@@ -36,7 +36,7 @@ def test_slots_that_wait_for_the_runs_key_fail_together(cloud: Cloud) -> None:
         said = set(threads.map(lambda _: _raises(keys.of, "r", {}), range(16)))
     assert len(said) == 1
     assert "no answer from the API" in said.pop()
-    assert time.monotonic() - began < 12
+    assert time.monotonic() - began < 28  # one after the other would take 32
     assert "no answer from the API" in _raises(keys.of, "r", {})
 
 
