@@ -42,6 +42,8 @@ SUPPORT = str(Path(__file__).parent.parent)
 class Cell:
     """A session, what was done to it, and what came of it."""
 
+    hangs_after_s = HANGS_AFTER_S
+
     def __init__(self, case: Case, folder: Path, url: str) -> None:
         self.case = case
         self.folder = folder
@@ -141,9 +143,9 @@ class Cell:
 
     def _end_of(self, session: subprocess.Popen[bytes]) -> None:
         try:
-            session.wait(HANGS_AFTER_S)
+            session.wait(self.hangs_after_s)
         except subprocess.TimeoutExpired:
-            self.verdict.wrong.append(f"the session hangs; it was killed after {HANGS_AFTER_S:g} s")
+            self.verdict.wrong.append(f"the session hangs; it was killed after {self.hangs_after_s:g} s")
             session.kill()
             session.wait()
 

@@ -33,6 +33,9 @@ LOOK_EVERY_S = 0.05
 class PoolCell(Cell):
     """A session on servers of a cloud."""
 
+    hangs_after_s = 2 * HANGS_AFTER_S
+    """Its end waits for what is still being made, gives servers back, and sweeps: each for a while of its own."""
+
     standin: StandIn
 
     def run(self) -> Verdict:

@@ -249,13 +249,14 @@ def _hurry(life_s: float) -> None:
     with _without("HCLOUD_TOKEN"):  # as in a session: it has left the environment when this is imported
         from testlab_hetzner import provider, times
 
-    from pytest_testlab.pool import upkeep
+    from pytest_testlab.pool import pool, upkeep
 
     quick = times.Times(start=15.0, ssh=12.0, first_boot=12.0, create=60.0, call=30.0, gone=10.0, refusal=20.0)
     setattr(provider, "Times", lambda: quick.faster(20.0))  # noqa: B010 - mypy knows it as a class
     defaults = upkeep.Upkeep.__init__.__kwdefaults__
     assert defaults is not None
     defaults["lifetime_s"] = life_s
+    pool.Pool.close.__defaults__ = (30.0,)  # or a server that the cloud has locked for good is tried for two minutes
     _keep_ports_apart(provider.HetznerProvider)
 
 
