@@ -23,8 +23,14 @@ _POWER_OFF = signal.SIGRTMIN + 4
 _POLL_S = 0.01
 _ASK_AGAIN_S = 1.0
 _MODES = {"root": 0o700, "root/.ssh": 0o700, "var/lib/cloud/seed/nocloud": 0o700}
-# The shell joins the groups, and becomes systemd-nspawn in them: nothing of a host is ever outside of its groups.
-_JOIN = 'groups=$1; shift; for procs in $groups; do echo $$ >"$procs" || exit 1; done; exec "$@"'
+_REBOOT = 133
+"""The exit code of systemd-nspawn that asks whoever started it to start it again: the host reboots."""
+# The shell joins the groups, and runs systemd-nspawn in them: nothing of a host is ever outside of its groups.
+_JOIN = f"""
+groups=$1; shift
+for procs in $groups; do echo $$ >"$procs" || exit 1; done
+while "$@"; [ $? = {_REBOOT} ]; do :; done
+"""
 
 
 def furnish(folder: Path, content: Mapping[str, tuple[bytes, int]]) -> None:
@@ -94,12 +100,13 @@ def _start_in_groups(unit: str, command: list[str], log: Path) -> None:
 
 def _start_as_unit(unit: str, command: list[str], log: Path) -> None:
     properties = ("Delegate=yes", "KillMode=mixed", "StandardInput=null", f"StandardOutput=append:{log}")
+    reboots = (f"RestartForceExitStatus={_REBOOT}", f"SuccessExitStatus={_REBOOT}")
     call(
         "systemd-run",
         "--quiet",
         "--collect",
         f"--unit={unit}",
-        *(f"--property={word}" for word in (*properties, f"StandardError=append:{log}")),
+        *(f"--property={word}" for word in (*properties, *reboots, f"StandardError=append:{log}")),
         *command,
         within_s=START_WITHIN_S,
     )
