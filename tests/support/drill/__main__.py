@@ -143,6 +143,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seed = random.SystemRandom().randrange(10**6) if options.seed is None else options.seed
     chosen = pool_plan if options.pool else plan
     cases = chosen.short(seed) if options.short else chosen.full(seed)
+    no_nspawn = pool_plan.why_no_nspawn() if any(case.hosts == "nspawn" for case in cases) else ""
+    if no_nspawn:
+        cases = [dataclasses.replace(case, hosts="loopback") for case in cases]
     if options.only:
         cases = [case for case in cases if options.only in case.say]
     folder = Path(tempfile.mkdtemp(prefix="drill-", dir="/tmp"))  # short: a socket's path has 107 bytes
@@ -157,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             print(f"drill: interrupted; what was played is in {folder}", file=sys.stderr)
             return 130
-    report = table.Report(seed=seed, played=played)
+    report = table.Report(seed=seed, played=played, no_nspawn=no_nspawn)
     print(json.dumps(report.as_json(), indent=2) if options.json else report.text())
     if report.ok and not options.keep:
         shutil.rmtree(folder, ignore_errors=True)

@@ -60,6 +60,8 @@ class Case:
     """Whether an app of the catalog has a PostgreSQL of its own."""
     fault: str = ""
     """What the cloud does wrong meanwhile, one of `pool_plan.FAULTS`; "" = nothing."""
+    hosts: str = "loopback"
+    """What a cloud's servers are: `loopback`, folders of this machine, or `nspawn`, where it can have such hosts."""
     home: str = "recover"
     """How a killed run is brought home: `recover`, `command` (`testlab recover`) or `next start`."""
 
@@ -74,9 +76,10 @@ class Case:
         moment = f"{self.delay_s:.2f} s in" if self.point == RANDOM else f"{self.when} no. {self.nth}"
         beside = ", from beside" if self.beside else ""
         fault = f", {self.fault}" if self.fault and self.fault != self.act else ""
+        hosts = f" on {self.hosts}" if self.hosts != "loopback" else ""
         return (
             f"{self.number}: {self.act} of the {self.victim} at {self.point} "
-            f"({moment}{beside}{fault}; {self.provider}, pool {self.pool}, then {self.home})"
+            f"({moment}{beside}{fault}; {self.provider}{hosts}, pool {self.pool}, then {self.home})"
         )
 
     def to_json(self) -> str:

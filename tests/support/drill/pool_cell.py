@@ -20,6 +20,7 @@ from drill import judge, pool_plan
 from drill.case import CLOUD, REAPER, Verdict
 from drill.cell import HANGS_AFTER_S, Cell, play
 from standin import Fault, Kind, LoopbackHosts, StandIn
+from standin.nspawn import NspawnHosts
 from testlab_local import processes
 
 SPEED = 100.0
@@ -40,15 +41,19 @@ class PoolCell(Cell):
 
     def run(self) -> Verdict:
         """Play the case."""
-        with StandIn(LoopbackHosts(), speed=SPEED, seed=self.case.number) as self.standin:
+        hosts = NspawnHosts() if self.case.hosts == "nspawn" else LoopbackHosts()
+        with StandIn(hosts, speed=SPEED, seed=self.case.number) as self.standin:
             over = threading.Event()
             watch = threading.Thread(target=self._watch, args=(over,), daemon=True)
             watch.start()
             try:
-                return super().run()
+                super().run()
             finally:
                 over.set()
                 watch.join(10)
+        if isinstance(hosts, NspawnHosts):  # bridge, table and mounts go with the last host
+            self.verdict.left += [f"on the machine: {trace}" for trace in hosts.left()]
+        return self.verdict
 
     # --- the session --------------------------------------------------------------------------------------------------
 
@@ -78,6 +83,8 @@ class PoolCell(Cell):
 
     def _spared(self, among: dict[int, processes.Process]) -> set[int]:
         hosts = self.standin.hosts
+        if isinstance(hosts, NspawnHosts):
+            return hosts.pids()
         assert isinstance(hosts, LoopbackHosts)
         return {hosts.pid, *(one.pid for one in processes.descendants(hosts.pid, among))}
 

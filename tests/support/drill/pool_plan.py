@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import random
+import shutil
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import hostyard
 from drill.case import CLOUD, CONTROLLER, POSTGRES, RANDOM, REAPER, RECOVERY, WORKER, Case
 
 KILLS: tuple[tuple[str, str, int], ...] = (
@@ -35,6 +38,21 @@ KILLS: tuple[tuple[str, str, int], ...] = (
     (POSTGRES, RANDOM, 6),
 )
 """Who is killed, where, and how often."""
+ON_NSPAWN = (
+    (CONTROLLER, "create"),
+    (CONTROLLER, "order"),
+    (CONTROLLER, "first boot"),
+    (CONTROLLER, "rebuild"),
+    (CONTROLLER, "destroy"),
+    (CONTROLLER, "delete"),
+    (CONTROLLER, "sweep"),
+    (CONTROLLER, RANDOM),
+    (WORKER, "install"),
+    (REAPER, RANDOM),
+    (RECOVERY, RANDOM),
+    (POSTGRES, "lease"),
+)
+"""Where one of the kills is played with servers that are hosts of systemd-nspawn."""
 FAULTS: Mapping[str, Mapping[str, Any]] = {
     "create: answer dropped": {"kind": "drop", "method": "POST", "path": "^/servers$"},
     "delete: answer dropped": {"kind": "drop", "method": "DELETE", "path": "^/servers/"},
@@ -75,6 +93,17 @@ AFTER_SOME = ("429", "list: answer dropped", "half an hour of 5xx", "nobody list
 HOMES = ("recover", "command", "next start")
 
 
+def why_no_nspawn() -> str:
+    """Why this machine can have no hosts of systemd-nspawn; "" where it can."""
+    if os.geteuid() != 0:
+        return "that needs root"
+    for program, package in (("systemd-nspawn", "systemd-container"), ("nft", "nftables")):
+        if shutil.which(program) is None:
+            return f"there is no {program}: install {package}"
+    lacking = hostyard.lacking()
+    return f"the images {', '.join(lacking)} are still to be made: make images" if lacking else ""
+
+
 def full(seed: int) -> list[Case]:
     """All cases, in an order that mixes them."""
     chance = random.Random(seed)
@@ -100,7 +129,9 @@ def short(seed: int) -> list[Case]:
 def _kills(chance: random.Random) -> Iterator[Case]:
     for victim, point, times in KILLS:
         for number in range(times):
-            yield _kill(chance, victim, point, ("before", "during", "after")[number % 3])
+            case = _kill(chance, victim, point, ("before", "during", "after")[number % 3])
+            real = number == 1 and (victim, point) in ON_NSPAWN
+            yield dataclasses.replace(case, hosts="nspawn") if real else case
 
 
 def _kill(chance: random.Random, victim: str, point: str, when: str = "before") -> Case:

@@ -19,6 +19,8 @@ class Report:
 
     seed: int
     played: Sequence[tuple[Case, Verdict]]
+    no_nspawn: str = ""
+    """Why none was played with hosts of systemd-nspawn that should have been."""
 
     @property
     def ok(self) -> bool:
@@ -52,7 +54,13 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
-        return {"seed": self.seed, "ok": self.ok, **self.totals(), "rows": self.rows(), "cases": self.wrong()}
+        hosts = {"nspawn": self.on_nspawn, "no_nspawn": self.no_nspawn}
+        return {"seed": self.seed, "ok": self.ok, **self.totals(), **hosts, "rows": self.rows(), "cases": self.wrong()}
+
+    @property
+    def on_nspawn(self) -> int:
+        """How many were played with hosts of systemd-nspawn."""
+        return sum(case.hosts == "nspawn" for case, _ in self.played)
 
     def text(self) -> str:
         """For people."""
@@ -63,6 +71,10 @@ class Report:
         for case in self.wrong():
             told += ["", case["case"], *(f"  {name}: {say}" for name in COLUMNS for say in case[name])]
             told += [f"  see {case['folder']}"]
+        if self.no_nspawn:
+            told += ["", f"no case was played with hosts of systemd-nspawn: {self.no_nspawn}"]
+        elif self.on_nspawn:
+            told += ["", f"cases with hosts of systemd-nspawn: {self.on_nspawn}"]
         totals = self.totals()
         told += ["", f"seed {self.seed}: " + ", ".join(f"{count} {name}" for name, count in totals.items())]
         return "\n".join(told)

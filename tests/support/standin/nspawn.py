@@ -17,7 +17,7 @@ from typing import Any
 import hostyard
 import yaml
 from testlab_local import processes
-from testlab_nspawn import network, places
+from testlab_nspawn import cgroups, network, places
 from testlab_nspawn.hosts import Hosts, Order
 
 from pytest_testlab.errors import TestlabError
@@ -143,6 +143,10 @@ class NspawnHosts:
     def left(self) -> list[str]:
         """Hosts and snapshots, and what the machine holds of them."""
         return hostyard.on_disk(self._base) + hostyard.traces(self._base, hostyard.units(self._base))
+
+    def pids(self) -> set[int]:
+        """All processes of all hosts, and what runs them."""
+        return {pid for record in self._hosts.every() for pid in cgroups.processes(record.unit)}
 
     def close(self) -> None:
         """Remove everything, and the folder."""
