@@ -18,6 +18,7 @@ REDIRECTS = (301, 302, 303, 307, 308)
 SEE_OTHER = 303
 MOST_REDIRECTS = 10
 SAFE = ("GET", "HEAD", "OPTIONS")
+TIMED_OUT = "no answer (timeout)"
 NOT_REACHED = (502, 503, 504)
 """Answers of a front door that has not got through to the app."""
 Mismatch = tuple[str, str]
@@ -26,6 +27,8 @@ Mismatch = tuple[str, str]
 
 def check_http(asker: Asker, step: int, check: HttpCheck, within_s: float, host: str = "") -> None:
     """Ask until the answer is as the check says; raises `CheckFailed` with the last one after `within_s` seconds.
+
+    A try that the end cut short says less than an answer before it, which then counts as the last one.
 
     `host` is the app's own name: redirects there, and those without a host, are the only ones that are followed.
 
@@ -37,7 +40,8 @@ def check_http(asker: Asker, step: int, check: HttpCheck, within_s: float, host:
         failure, again = _once(asker, step, check, left, within_s, host)
         if failure is None:
             return
-        last = failure
+        if failure.got != TIMED_OUT or last.status is None or left >= within_s / 2:
+            last = failure
         if not again:
             break
     raise last

@@ -7,9 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_testlab.catalog.http_check import MISSING, same, value_at
+from pytest_testlab.catalog.http_check import MISSING, check_http, same, value_at
 from pytest_testlab.catalog.polling import tries
-from pytest_testlab.catalog.transcript import one_line
+from pytest_testlab.catalog.transcript import Asker, one_line
+from pytest_testlab.errors import CheckFailed, NoAnswer
+from pytest_testlab.model import HttpCheck
+from pytest_testlab.target.observe import Observations
 
 DOCUMENT = {"a": {"b": [10, {"c": None}]}, "0": "zero"}
 
@@ -51,21 +54,62 @@ def test_equality_is_that_of_json(found, wanted, equal):
     assert same(found, wanted) is equal
 
 
-def test_tries_end_with_the_time(monkeypatch):
+class Clock:
+    """Goes on when somebody sleeps."""
+
+    def __init__(self):
+        self.now = 7.0
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr("pytest_testlab.catalog.polling.time", clock)
+    monkeypatch.setattr("pytest_testlab.catalog.http_check.time", clock)
+    return clock
+
+
+def test_tries_end_with_the_time(clock):
     """There are several tries, each told what is left, and none begins after the time is up."""
-    now = 7.0
-
-    def sleep(seconds):
-        nonlocal now
-        now += seconds
-
-    monkeypatch.setattr("pytest_testlab.catalog.polling.time", SimpleNamespace(monotonic=lambda: now, sleep=sleep))
-    left = list(tries(now + 4.0))
+    left = list(tries(clock.now + 4.0))
     assert 8 <= len(left) <= 16
     assert left == sorted(left, reverse=True)
     assert left[0] == 4.0
     assert left[-1] > 0
-    assert 10.0 < now <= 11.0
+    assert 10.0 < clock.now <= 11.0
+
+
+class Slow:
+    """An app that takes its time for each answer; the last ones never come if it is to hang."""
+
+    def __init__(self, clock, seconds, hangs_after=99):
+        self.clock, self.seconds, self.left = clock, seconds, hangs_after
+
+    def request(self, method, path, *, headers=None, body=None, timeout_s):
+        self.left -= 1
+        takes = self.seconds if self.left >= 0 else 60.0
+        self.clock.now += min(takes, timeout_s)
+        if takes > timeout_s:
+            raise NoAnswer("timeout", "nothing came")
+        return SimpleNamespace(status=200, headers={}, body=b"hello", seconds=takes)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "hangs_after", "got", "status"),
+    [(0.7, 99, "'hello'", 200), (0.01, 1, "no answer (timeout)", None), (3.0, 99, "no answer (timeout)", None)],
+)
+def test_a_try_that_the_end_cut_short_hides_no_answer(clock, seconds, hangs_after, got, status):
+    """Of a slow app that answers wrong, the answer is told; of one that hangs since, or always, that it does."""
+    asker = Asker(Slow(clock, seconds, hangs_after), Observations())
+    with pytest.raises(CheckFailed) as failure:
+        check_http(asker, 1, HttpCheck(name="page", path="/", within_s=2.0, contains="Nope"), 2.0)
+    assert (failure.value.got, failure.value.status) == (got, status)
 
 
 def test_there_is_always_one_try():
