@@ -23,9 +23,11 @@ LONGEST = (
     "test_trouble.py",
     "test_nights.py",
     "test_store_away.py",
-    "test_terminal.py",
-    "test_outcomes.py",
+    "test_guide.py",
+    "test_clock.py",
     "test_browser.py",
+    "test_outcomes.py",
+    "test_terminal.py",
 )
 """Files that take a minute or so, the longest first: what begins last must not keep all others waiting."""
 

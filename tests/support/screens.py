@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import fcntl
+import locale
 import os
 import signal
 import struct
@@ -17,13 +19,21 @@ from typing import Self
 
 import psutil
 import pyte
+import warm
 
 
 class Screen:
     """A process whose output is a terminal of so many columns and lines."""
 
     def __init__(
-        self, command: Sequence[str], *, cwd: Path, environ: Mapping[str, str], columns: int = 100, lines: int = 60
+        self,
+        program: Sequence[str],
+        *,
+        cwd: Path,
+        environ: Mapping[str, str],
+        more: Mapping[str, str] | None = None,
+        columns: int = 100,
+        lines: int = 60,
     ) -> None:
         self._screen = pyte.Screen(columns, lines)
         self._stream = pyte.ByteStream(self._screen)
@@ -33,10 +43,11 @@ class Screen:
         self._terminal, theirs = os.openpty()
         self._set_size(columns, lines)
         inherited = {name: value for name, value in environ.items() if name not in ("COLUMNS", "LINES")}
-        self.process = subprocess.Popen(
-            command,
+        speaks = {} if codecs.lookup(locale.getencoding()).name == "utf-8" else {"LC_ALL": "C.UTF-8"}
+        self.process = warm.Popen(
+            program,
             cwd=cwd,
-            env={**inherited, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8"},
+            env={**inherited, "TERM": "xterm-256color", **speaks, **(more or {})},
             stdin=subprocess.DEVNULL,
             stdout=theirs,
             stderr=theirs,

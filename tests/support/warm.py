@@ -25,6 +25,7 @@ from typing import Any
 COLD = ("PYTHON", "LC_", "LANG", "LD_")
 """Names of variables that Python or the linker reads at its start, and never again."""
 LONGEST_ORDER = 256 * 1024
+OPTIONS = {"cwd", "env", "stdin", "stdout", "stderr", "text", "start_new_session", "process_group"}
 BEGINS_WITHIN_S = 120.0
 UNKNOWN = signal.SIGKILL
 """How a process ended whose end nobody could see, since the whole suite is being killed."""
@@ -95,17 +96,23 @@ class Popen(subprocess.Popen[Any]):
     _says: socket.socket | None = None
 
     def __init__(self, program: Sequence[str], **options: Any) -> None:
-        """`options` are those of `subprocess.Popen`: `cwd`, `env`, streams, `text`, `start_new_session`."""
-        assert options.keys() <= {"cwd", "env", "stdin", "stdout", "stderr", "text", "start_new_session"}
+        """`options` are some of those of `subprocess.Popen`."""
+        assert options.keys() <= OPTIONS
         super().__init__([sys.executable, *program], **options)
 
     def _execute_child(self, args: list[str], *more: Any) -> None:
-        (cwd, environ), pipes, (own_session, _) = more[4:6], more[9:15], more[-2:]
+        (cwd, environ), pipes, (own_session, group) = more[4:6], more[9:15], more[-2:]
         environ = dict(os.environ if environ is None else environ)
         if not warm().fits(environ):
             super()._execute_child(args, *more)  # type: ignore[misc]
             return
-        order = {"program": args[1:], "cwd": str(cwd or Path.cwd()), "environ": environ, "own session": own_session}
+        order = {
+            "program": args[1:],
+            "cwd": str(cwd or Path.cwd()),
+            "environ": environ,
+            "own session": own_session,
+            "own group": group == 0,
+        }
         fds = [given if given != -1 else number for number, given in enumerate((pipes[0], pipes[3], pipes[5]))]
         self.pid, self._says = warm().order(order, fds)
         self._child_created = True
@@ -227,7 +234,7 @@ def _kept(said: bytes, fds: list[int]) -> list[str]:
     if pid == 0:
         says.close()
         return _ready(said, fds)
-    os.setsid()  # what is sent to the child's group isn't meant
+    os.setpgid(0, 0)  # what is sent to the child's group isn't meant; in its session, or Ctrl-Z would not stop it
     for fd in fds:
         os.close(fd)
     with contextlib.suppress(BrokenPipeError):
@@ -245,6 +252,9 @@ def _ready(said: bytes, fds: Sequence[int]) -> list[str]:
     program: list[str] = order["program"]
     if order["own session"]:
         os.setsid()
+    if order["own group"]:
+        os.setpgid(0, 0)
+    sys.stdout.reconfigure(line_buffering=os.isatty(1))  # type: ignore[union-attr]
     os.chdir(order["cwd"])
     began_with = dict(os.environ)
     os.environ.clear()
@@ -300,7 +310,13 @@ class _Spares:
         """The pid of a spare that runs a program from now on; None when there is none, or none that began alike."""
         if args[0] != sys.executable or not _alike(os.environ, self._began_with):
             return None
-        order = {"program": args[-2:], "cwd": str(Path.cwd()), "environ": dict(os.environ), "own session": False}
+        order = {
+            "program": args[-2:],
+            "cwd": str(Path.cwd()),
+            "environ": dict(os.environ),
+            "own session": False,
+            "own group": False,
+        }
         while self._waiting:
             pid, channel = self._waiting.pop(0)
             try:

@@ -25,9 +25,8 @@ def own_place(lab: LabSession, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def show(lab: LabSession, *arguments: str, pool: int = 1, columns: int = 100) -> Screen:
-    command = [*map(str, lab.pytester._getpytestargs()), "--testlab-provider", "memory", *ALONE]
-    command += ["--testlab-pool", str(pool), *arguments]
-    return Screen(command, cwd=lab.pytester.path, environ=os.environ, columns=columns)
+    program = ["-m", "pytest", "--testlab-provider", "memory", *ALONE, "--testlab-pool", str(pool), *arguments]
+    return Screen(program, cwd=lab.pytester.path, environ=os.environ, columns=columns)
 
 
 def bars(lines: list[str]) -> list[str]:
@@ -103,10 +102,8 @@ def test_killed(screen: Screen) -> None:
 def test_no_block(lab: LabSession, arguments: list[str], environ: dict[str, str]) -> None:
     """Under -s, on a dumb terminal and in CI nothing is ever rewritten; each test has its line."""
     lab.entry("alpha")
-    command = [*map(str, lab.pytester._getpytestargs()), "--testlab-provider", "memory", *ALONE, *arguments]
-    with Screen(
-        ["env", *(f"{k}={v}" for k, v in environ.items()), *command], cwd=lab.pytester.path, environ=os.environ
-    ) as screen:
+    program = ["-m", "pytest", "--testlab-provider", "memory", *ALONE, *arguments]
+    with Screen(program, cwd=lab.pytester.path, environ=os.environ, more=environ) as screen:
         assert screen.ends() == 0
     assert b"\x1b[J" not in screen.raw
     assert sum("✓ alpha · " in line for line in screen.lines()) == 2
