@@ -285,12 +285,14 @@ class _Spares:
             theirs.close()
             self._waiting.append((pid, ours))
             return None
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # whom nobody needs ends without a word
+        for number in (signal.SIGINT, signal.SIGTERM):  # as one that isn't there yet, and can't be meant
+            signal.signal(number, signal.SIG_IGN)
         for held in (ours, *(channel for _, channel in self._waiting)):
             held.close()
         said, fds, _, _ = socket.recv_fds(theirs, LONGEST_ORDER, 2)
         theirs.close()
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         return _ready(said, fds) if said else os._exit(0)
 
     def serve_execnet(self) -> None:
@@ -323,7 +325,7 @@ class _Spares:
                 with channel:
                     socket.send_fds(channel, [json.dumps(order).encode()], [stdin, stdout])
                 return pid
-            except OSError:  # a signal to the whole group has ended it
+            except OSError:  # somebody has killed it
                 os.waitpid(pid, 0)
         return None
 
