@@ -1,13 +1,26 @@
-"""Hop3: with `--testlab-platform hop3` its hop3.toml, test.toml, demos and tutorials are tests as they are."""
+"""Hop3: with `--testlab-platform hop3` its hop3.toml, test.toml, demos and tutorials are tests, run on a real Hop3."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from pytest_testlab.hookspecs import hookimpl
-from pytest_testlab.protocols import CatalogFormat
+from pytest_testlab.options import Settings
+from pytest_testlab.protocols import CatalogFormat, Platform
 
 NAME = "hop3"
+
+
+def _hop3(settings: Settings) -> Platform:
+    from testlab_hop3.platform import Hop3Platform  # imports what only runs need
+
+    return Hop3Platform(settings)
+
+
+@hookimpl
+def testlab_platforms() -> Mapping[str, Callable[[Settings], Platform]]:
+    """Offer `hop3`."""
+    return {NAME: _hop3}
 
 
 @hookimpl
