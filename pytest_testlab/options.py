@@ -194,7 +194,12 @@ OPTIONS: tuple[Option, ...] = (
         help="the PostgreSQL store; default: an embedded one below TESTLAB_HOME",
     ),
     Option(
-        name="home", metavar="DIR", flag=False, path=True, help="where runs, bundles and the embedded store are kept"
+        name="home",
+        metavar="DIR",
+        flag=False,
+        path=True,
+        help="where runs, bundles and the embedded store are kept; "
+        "default: /var/lib/testlab for root, else ~/.local/share/testlab",
     ),
     Option(
         name="secrets_dir",

@@ -8,7 +8,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -38,6 +38,12 @@ def reading(parser: argparse.ArgumentParser) -> None:
     """Add what every command that reads the store takes."""
     parser.add_argument("--db", metavar="URL", help="the store; default: TESTLAB_DATABASE_URL, else embedded")
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
+
+
+def exits(parser: argparse.ArgumentParser, also: Mapping[int, str] | None = None, *, fine: str = "all is well") -> None:
+    """Say in a command's help which exit codes it has: 0, what it has besides, and those that all commands have."""
+    codes = {0: fine, 2: "a mistake of the user's, told in one line", 130: "ended by Ctrl-C", **(also or {})}
+    parser.epilog = "Exit codes: " + "; ".join(f"{code} {say}" for code, say in sorted(codes.items())) + "."
 
 
 def count(text: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from pytest_testlab.cli._common import print_json, reading, settings_of
+from pytest_testlab.cli._common import exits, print_json, reading, settings_of
 from pytest_testlab.errors import UsageError
 from pytest_testlab.options import Settings
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command and its actions."""
     parser = commands.add_parser("db", help="the embedded PostgreSQL, and the store's schema")
+    exits(parser)
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     for name, words, handler in (
         ("start", "start it, and keep it running until `db stop`", start),

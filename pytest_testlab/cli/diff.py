@@ -8,10 +8,24 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from pytest_testlab.cli._common import connection, harmless, local, paint, print_json, reading, status, unknown_run
+from pytest_testlab.cli._common import (
+    connection,
+    exits,
+    harmless,
+    local,
+    paint,
+    print_json,
+    reading,
+    status,
+    unknown_run,
+)
 from pytest_testlab.errors import UsageError
+from pytest_testlab.options import MODES
 from pytest_testlab.store.views import DiffItem, DiffView
 
+RUNNING = "running"
+START = {"cli": "pytest --testlab-pool 2 CATALOG", "nightly": "testlab run --trigger manual"}
+"""By mode."""
 LISTS = (
     ("newly_failing", "newly failing", "red"),
     ("newly_fixed", "newly fixed", "green"),
@@ -32,6 +46,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("diff", help="what changed since the last run")
     reading(parser)
     parser.add_argument("run", nargs="?", metavar="RUN", help="a run of `testlab runs`; default: the latest")
+    parser.add_argument("--mode", choices=MODES, help="the latest of this mode, where no RUN is named")
+    exits(parser, fine="the diff was printed, whatever it says")
     parser.set_defaults(handler=handle)
 
 
@@ -39,8 +55,10 @@ def handle(args: argparse.Namespace) -> int:
     """Print the diff."""
     from pytest_testlab.store.reads import diff
 
+    if args.run and args.mode:
+        raise UsageError("RUN or --mode: a run that is named has its mode already")
     with connection(args) as store:
-        found = diff.diff(store, args.run)
+        found = diff.diff(store, args.run, mode=args.mode)
         if found is None and args.run:
             raise UsageError(unknown_run(store, args.run))
         also = [] if found is None or args.run else _on_other_images(store, found)
@@ -48,7 +66,8 @@ def handle(args: argparse.Namespace) -> int:
         shown = None if found is None else as_json(found)
         return print_json(shown | {"also": [as_json(other) for other in also]} if shown and also else shown)
     if found is None:
-        print("no run yet; start one with: pytest --testlab-pool 2 CATALOG")
+        what = f"no run of the mode {args.mode} yet" if args.mode else "no run yet"
+        print(f"{what}; start one with: " + START.get(args.mode, START["cli"]))
     else:
         _print(found)
     for other in also:
@@ -79,6 +98,9 @@ def _item(item: DiffItem) -> dict[str, Any]:
 
 def _print(found: DiffView) -> None:
     against = f"against {found.previous}" if found.previous else "the first of its lane"
+    against += (
+        f"; still running, {found.run.counts.get('passed', 0)} passed so far" if found.run.state == RUNNING else ""
+    )
     print(f"{paint(found.run.run, 'bold')}  {local(found.run.started_at)}  {found.run.lane}  ({against})")
     for key, title, colour in LISTS:
         items: tuple[DiffItem, ...] = getattr(found, key)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pytest_testlab.cli._common import paint, print_json, reading, settings_of
+from pytest_testlab.cli._common import exits, paint, print_json, reading, settings_of
 from pytest_testlab.errors import TestlabError, UsageError
 from pytest_testlab.options import Settings
 
@@ -32,6 +32,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
     parser = commands.add_parser("doctor", help="look whether everything that the lab needs is there")
     reading(parser)
+    exits(parser, {1: "something is missing"}, fine="everything is there")
     parser.set_defaults(handler=handle)
 
 

@@ -6,6 +6,7 @@ import argparse
 import shlex
 from pathlib import Path
 
+from pytest_testlab.cli._common import exits
 from pytest_testlab.errors import UsageError
 from pytest_testlab.plugins import nearest
 
@@ -25,6 +26,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("kind", metavar="KIND", help=f"what to make: {' or '.join(kinds())}")
     parser.add_argument("name", metavar="NAME", nargs="?", help="its name, and its folder's")
     parser.add_argument("--in", metavar="DIR", dest="where", type=Path, help="where its folder goes; default: here")
+    exits(parser)
     parser.set_defaults(handler=handle)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from pytest_testlab.cli._common import harmless, paint, print_json, settings_of, taken_environ
+from pytest_testlab.cli._common import exits, harmless, paint, print_json, settings_of, taken_environ
 from pytest_testlab.options import parse_duration
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="only what this provider made; may be repeated; default: all",
     )
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
+    exits(parser, {1: "something could not be listed or removed; the next pass tries again"})
     parser.set_defaults(handler=handle)
 
 

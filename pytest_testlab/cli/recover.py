@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from pytest_testlab.cli._common import harmless, print_json, reading, settings_of, taken_environ
+from pytest_testlab.cli._common import exits, harmless, print_json, reading, settings_of, taken_environ
 from pytest_testlab.options import Settings
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
     parser = commands.add_parser("recover", help="take what killed runs left on disk into the store, and close them")
     reading(parser)
+    exits(parser, {1: "servers are left that should be gone"})
     parser.set_defaults(handler=handle)
 
 

@@ -5,12 +5,25 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import NoReturn
 
-from pytest_testlab.cli._common import connection, settings_of
+from pytest_testlab.cli._common import connection, exits, settings_of
 from pytest_testlab.errors import UsageError
+from pytest_testlab.options import OPTIONS
+from pytest_testlab.plugins import nearest
+
+EXITS = {
+    1: "a test failed, met an error, was blocked or never ran",
+    2: "interrupted, or a mistake of the user's that was told before pytest began",
+    3: "pytest broke",
+    4: "a mistake that pytest tells: an option or a file that it doesn't know, a catalog that can't be read",
+    5: "no test was selected",
+    6: "the lab could not give proven blank targets",
+}
+"""Pytest's own and the lab's, as for `pytest --testlab-pool`."""
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -31,6 +44,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("--config", metavar="FILE", help="the lab.toml; default: as for testlab schedule")
     parser.add_argument("--follow", metavar="TEST", help="show the output of this test, or entry, as it comes")
     parser.add_argument("--on", metavar="SERVER", help="run on this kept server as it is; see testlab servers")
+    exits(parser, EXITS, fine="all tests passed, were flaky, skipped or shed")
     parser.set_defaults(handler=handle, takes_rest=True)
 
 
@@ -39,8 +53,10 @@ def handle(args: argparse.Namespace) -> int:
 
     In this very process pytest would find the lab imported already, and warn of it: too late to rewrite its asserts.
     """
+    _refuse_unknown(args.rest)
     args.rest += ["--testlab-follow", args.follow] if args.follow else []
     if args.on and args.trigger != "manual":
+        _refuse_no_server(args)
         args.rest = ["--testlab-on", args.on, *_named(args)]
     if args.trigger == "manual":
         _play_nightly(args)
@@ -50,6 +66,24 @@ def handle(args: argparse.Namespace) -> int:
     if not any(argument.startswith("--testlab-") for argument in arguments):
         arguments += ["--testlab-pool", "1"]
     os.execv(sys.executable, [sys.executable, "-P", "-m", "pytest", *arguments])  # noqa: S606  no shell
+
+
+def _refuse_unknown(rest: Sequence[str]) -> None:
+    """What no setting of the lab is called; other options are pytest's, or a conftest.py's, and known to them alone."""
+    known = [option.flag_name for option in OPTIONS if option.flag]
+    for word in rest:
+        flag = word.partition("=")[0]
+        if flag.startswith("--testlab-") and not any(name.startswith(flag) for name in known):
+            raise UsageError(f"run doesn't know {flag}{nearest(flag, known)}")
+
+
+def _refuse_no_server(args: argparse.Namespace) -> None:
+    from pytest_testlab.pool.kept import load, unknown_kept
+    from pytest_testlab.store.home import home
+
+    where = home(settings_of(args))
+    if load(where, args.on) is None:
+        raise unknown_kept(where, args.on)
 
 
 def _named(args: argparse.Namespace) -> list[str]:

@@ -6,7 +6,17 @@ import argparse
 import dataclasses
 from typing import Any
 
-from pytest_testlab.cli._common import STATUS_COLOUR, connection, count, harmless, local, paint, print_json, reading
+from pytest_testlab.cli._common import (
+    STATUS_COLOUR,
+    connection,
+    count,
+    exits,
+    harmless,
+    local,
+    paint,
+    print_json,
+    reading,
+)
 from pytest_testlab.model import ON_SERVER
 from pytest_testlab.money import euro
 from pytest_testlab.options import MODES
@@ -19,6 +29,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     reading(parser)
     parser.add_argument("--limit", type=count, default=20, metavar="N", help="how many at most (default 20)")
     parser.add_argument("--mode", choices=(*MODES, ON_SERVER), help="only runs of this mode")
+    exits(parser)
     parser.set_defaults(handler=handle)
 
 

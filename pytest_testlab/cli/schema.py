@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from pytest_testlab.catalog.read import FILE_NAME
-from pytest_testlab.cli._common import print_json
+from pytest_testlab.cli._common import exits, print_json
 from pytest_testlab.plugins import called, offers, pick, plugin_manager
 
 FILES = {FILE_NAME: "entry", "lab.toml": "lab"}
@@ -16,6 +16,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("schema", help="print the JSON Schema of testlab.toml or lab.toml, for editors")
     say = "of which file: entry (testlab.toml, the default), lab (lab.toml), or a plugin's"
     parser.add_argument("name", metavar="NAME", nargs="?", default="entry", help=say)
+    exits(parser)
     parser.set_defaults(handler=handle)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pytest_testlab.cli._common import harmless, local, paint, print_json, reading, settings_of, taken_environ
+from pytest_testlab.cli._common import exits, harmless, local, paint, print_json, reading, settings_of, taken_environ
 from pytest_testlab.errors import InfraError, TestlabError, UsageError
 from pytest_testlab.money import euro
 from pytest_testlab.options import Settings, parse_duration
@@ -36,6 +36,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
     parser = commands.add_parser("servers", help="list the servers that are alive; release or extend one")
     reading(parser)
+    exits(parser, {1: "a provider could not be asked"})
     parser.set_defaults(handler=handle)
     actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action")
     release = actions.add_parser("release", help="end a server, and remove the key to it")

@@ -11,7 +11,17 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from pytest_testlab.cli._common import connection, count, harmless, paint, print_json, reading, status, unknown_run
+from pytest_testlab.cli._common import (
+    connection,
+    count,
+    exits,
+    harmless,
+    paint,
+    print_json,
+    reading,
+    status,
+    unknown_run,
+)
 from pytest_testlab.errors import UsageError
 from pytest_testlab.store.views import AttemptView, ResultView
 
@@ -35,6 +45,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("--run", metavar="RUN", help="in this run; default: the latest that has TEST")
     parser.add_argument("--attempt", type=count, metavar="N", help="this attempt; default: the last")
     parser.add_argument("--section", metavar="NAME", help="print this section of the bundle")
+    exits(parser, fine="it was told, whatever the test came to")
     parser.set_defaults(handler=handle)
 
 
@@ -127,11 +138,23 @@ def _find(store: Connection, run: str | None, text: str) -> tuple[str, str, str]
     matches = names.matching_tests(store, text)
     if not matches:
         near = names.nearest_tests(store, text)
-        raise UsageError(f"no test is called {text!r}" + (f"; did you mean {' or '.join(near)}?" if near else ""))
+        raise UsageError(
+            f"no test is called {text!r}" + (f"; did you mean {' or '.join(near)}?" if near else _known(store))
+        )
     where = run or names.latest_run_with(store, *matches)
     if where is None:
         raise UsageError(f"{matches[0] if len(matches) == 1 else text} has no result in any run yet")
     return (where, matches[0], "") if len(matches) == 1 else (where, *_pick(store, where, text, matches))
+
+
+def _known(store: Connection) -> str:
+    """What to ask for, where nothing that the store has is anything like what was asked for."""
+    from pytest_testlab.store.reads import names
+
+    known = names.latest_tests(store, limit=3)
+    if not known:
+        return ", as no run has any yet; start one with: pytest --testlab-pool 2 CATALOG"
+    return f", nor anything like it; the latest run has {' or '.join(known)}, and testlab why alone tells what failed"
 
 
 def _pick(store: Connection, run: str, text: str, matches: Sequence[str]) -> tuple[str, str]:

@@ -144,6 +144,23 @@ def test_everything_a_page_may_say() -> None:
     assert [block.title for block in tutorial.blocks[1:4]] == ["run", "assert file-exists src/app.py", "true"]
 
 
+def test_a_wrong_key_does_not_hide_that_there_is_nothing_to_execute() -> None:
+    """Both are said at once; a block that was meant to be executed counts as one."""
+    head = "---\ntutorial:\n  nam: x\n---\n"
+    nothing, key = problems(head)
+    assert nothing == "2: tutorial: has nothing to execute; mark a block with ```bash exec"
+    assert key.startswith("3: tutorial.nam: unknown key")
+    assert len(problems(head + "```bash exex\ntrue\n```\n")) == 2
+
+
+@pytest.mark.parametrize("info", ["bash", 'bash title="how to exec it"', "sh title=exec.sh", "bash linenos copy"])
+def test_plain_info_strings_are_prose(info: str) -> None:
+    """What is nothing like a word of the lab's, and what is quoted, is for readers."""
+    page = read(f"```bash exec\ntrue\n```\n```{info}\nfalse\n```\n")
+    assert page is not None
+    assert len(page.blocks) == 1
+
+
 def test_a_page_without_front_matter() -> None:
     """One marked block is enough; the name is the file's, and nobody else's business."""
     tutorial = read("```bash exec\ntrue\n```\n")
@@ -207,6 +224,18 @@ BLOCK = "```bash exec\ntrue\n```\n"
         ("```python exec\nprint()\n```\n", '1: exec: "python" can\'t be executed; allowed: bash, sh'),
         ("```bash exec\ntrue\n", "1: the block is not closed; end it with a line of as many ` or ~"),
         (BLOCK + "```bash timeout=5s\ntrue\n```\n", '4: exec: "timeout=5s", but the block is neither exec nor skip'),
+        (
+            BLOCK + "```bash exex\ntrue\n```\n",
+            '4: exec: "exex", but the block is neither exec nor skip; did you mean "exec"?',
+        ),
+        (
+            BLOCK + "```sh Exec,\ntrue\n```\n",
+            '4: exec: "Exec,", but the block is neither exec nor skip; did you mean "exec"?',
+        ),
+        (
+            BLOCK + "```bash skpi\ntrue\n```\n",
+            '4: exec: "skpi", but the block is neither exec nor skip; did you mean "skip"?',
+        ),
         (BLOCK + "```output\nx\n```\n", "4: output: says neither contains nor regex; exactly one is needed"),
         (BLOCK + "```output contains regex\nx\n```\n", "4: output: says both contains and regex"),
         (BLOCK + "```output contains\n```\n", "4: output: is empty, which every output would fit"),

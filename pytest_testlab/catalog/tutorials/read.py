@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import re
 import shlex
 from collections.abc import Callable, Collection, Mapping
@@ -31,6 +32,7 @@ from pytest_testlab.protocols import PageRules
 
 MOST_BLOCKS = 200
 SHELLS = ("bash", "sh")
+MARKS = ("exec", "skip")
 TOP: Schema = {
     **{key: HEADER[key] for key in ("name", "priority", "tags", "owner", "timeout", "requires")},
     "env": ("env", values.environment),
@@ -92,6 +94,8 @@ class _Reader:
         self._ids: dict[str, int] = {}
         self._before: Fence | None = None
         """The last fence that is a step, or looks like one, for the expectations behind it."""
+        self._tried = False
+        """Whether any fence is to be executed, or was meant to be."""
 
     def read(self, file: Path, found: list[Fence]) -> Tutorial | None:
         fields = self._head()
@@ -99,7 +103,7 @@ class _Reader:
             self._fence(fence)
             if len(self.faults) > MOST_FAULTS:
                 break
-        if not self.faults and not any(isinstance(block, ShellBlock) and not block.skip for block in self._blocks):
+        if not self._tried:
             self.fault(self._front.lines.get((), 1), "has nothing to execute; mark a block with ```bash exec", KEY)
         if len(self._blocks) > MOST_BLOCKS:
             self.fault(self._blocks[MOST_BLOCKS].line, f"has more than {MOST_BLOCKS} blocks")
@@ -141,6 +145,7 @@ class _Reader:
     def _fence(self, fence: Fence) -> None:
         language = fence.info.partition(" ")[0]
         kind = "exec" if _is_exec(fence) else language
+        self._tried |= kind == "exec"
         if kind in SHELLS:
             kind = "skip" if "skip" in fence.info.split() else "plain"
         read = _KINDS.get(kind)
@@ -220,11 +225,14 @@ class _Reader:
 
     def _plain(self, fence: Fence) -> None:
         """A block in a shell's language that nobody marked; words that were meant for the lab are not passed over."""
-        words = fence.info.split()[1:]
-        meant = [word for word in words if word.partition("=")[0] in ("id", "dir", "timeout", "continue-on-error")]
-        close = [word for word in words if word.lower() in ("exce", "execute", "run", "exec,", "skipped")]
-        if meant or close:
-            self.fault(fence.line, f"{shown((meant or close)[0])}, but the block is neither exec nor skip", "exec")
+        for word in _split(fence.info)[1:]:
+            key = word.partition("=")[0].lower()
+            near = "exec" if key == "run" else next(iter(difflib.get_close_matches(key, MARKS, n=1, cutoff=0.7)), None)
+            if near is not None or key in ("id", "dir", "timeout", "continue-on-error"):
+                hint = f'; did you mean "{near}"?' if near else ""
+                self.fault(fence.line, f"{shown(word)}, but the block is neither exec nor skip{hint}", "exec")
+                self._tried |= near != "skip"
+                return
 
     def _output(self, fence: Fence) -> None:
         words = self._words(fence, "output", (), ("contains", "regex"))
@@ -298,8 +306,16 @@ _KINDS: Mapping[str, Callable[[_Reader, Fence], None]] = {
 }
 
 
+def _split(info: str) -> list[str]:
+    """Its words as a shell has them: what is quoted is a title, and no word for the lab."""
+    try:
+        return shlex.split(info)
+    except ValueError:
+        return info.split()
+
+
 def _is_exec(fence: Fence) -> bool:
-    return "exec" in fence.info.split()[1:]
+    return "exec" in _split(fence.info)[1:]
 
 
 def _with(block: ShellBlock, expectation: Expectation) -> ShellBlock:

@@ -29,12 +29,16 @@ OWN_LISTS = {
 }
 
 
-def diff(connection: sa.Connection, run: str | None = None) -> DiffView | None:
+def diff(connection: sa.Connection, run: str | None = None, *, mode: str | None = None) -> DiffView | None:
     """The diff of a run, or of the latest that planned tests; None when the store doesn't know it, or has no run yet.
 
-    A run that ended before it knew its tests changed nothing, and is nothing to compare with.
+    `mode` narrows what the latest is looked for among. A run that ended before it knew its tests changed nothing, and
+    is nothing to compare with.
     """
-    row = run_row(connection, (_latest(connection) if run in (None, LATEST) else run) or LATEST)
+    name = _latest(connection, mode) if run in (None, LATEST) else run
+    if name is None and mode is not None:
+        return None
+    row = run_row(connection, name or LATEST)
     view = get_run(connection, row.run) if row is not None else None
     if row is None or view is None:
         return None
@@ -128,7 +132,7 @@ _DIFF = sa.text("""
 """)
 
 
-def _latest(connection: sa.Connection) -> str | None:
+def _latest(connection: sa.Connection, mode: str | None) -> str | None:
     """Of a session on several images the first that planned tests."""
     statement = sa.text("""
         SELECT coalesce(first.name, run.name) AS run FROM run JOIN lane ON lane.id = run.lane_id
@@ -136,9 +140,10 @@ def _latest(connection: sa.Connection) -> str | None:
             SELECT name FROM run AS own WHERE own.session = run.session AND planned > 0
             ORDER BY length(name), name LIMIT 1
         ) AS first ON true
-        WHERE run.planned > 0 AND lane.mode <> :alone ORDER BY run.id DESC LIMIT 1
+        WHERE run.planned > 0 AND lane.mode <> :alone AND lane.mode = coalesce(CAST(:mode AS text), lane.mode)
+        ORDER BY run.id DESC LIMIT 1
     """)
-    found = connection.scalar(statement, {"alone": ON_SERVER})
+    found = connection.scalar(statement, {"alone": ON_SERVER, "mode": mode})
     return None if found is None else str(found)
 
 

@@ -26,6 +26,11 @@ def nearest_tests(connection: sa.Connection, name: str, *, limit: int = 3) -> li
     return holding[:limit] or entries or _close(name, list(known), limit)
 
 
+def latest_tests(connection: sa.Connection, *, limit: int) -> list[str]:
+    """Some tests of the newest run that has any."""
+    return list(connection.scalars(_LATEST_TESTS, {"limit": limit}))
+
+
 def _close(name: str, known: list[str], limit: int) -> list[str]:
     return difflib.get_close_matches(name, known, n=limit, cutoff=0.5)
 
@@ -55,6 +60,10 @@ _BY_ENTRY = sa.text("""
     ORDER BY name LIMIT :limit
 """)
 _BY_PART = sa.text("SELECT name FROM test WHERE strpos(lower(name), lower(:text)) > 0 ORDER BY name LIMIT :limit")
+_LATEST_TESTS = sa.text("""
+    SELECT test.name FROM result JOIN test ON test.id = result.test_id
+    WHERE result.run_id = (SELECT max(run_id) FROM result) ORDER BY test.name LIMIT :limit
+""")
 _LATEST_RUN = sa.text("""
     WITH newest AS (
         SELECT run.id, run.session FROM result JOIN run ON run.id = result.run_id JOIN test ON test.id = result.test_id

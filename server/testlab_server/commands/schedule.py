@@ -10,7 +10,7 @@ import threading
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from pytest_testlab.cli._common import connection, count, harmless, local, paint, print_json, settings_of
+from pytest_testlab.cli._common import connection, count, exits, harmless, local, paint, print_json, settings_of
 from pytest_testlab.errors import UsageError
 from pytest_testlab.labfile.due import Due
 from pytest_testlab.labfile.find import find_lab_file, need_lab_file
@@ -33,6 +33,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     what.add_argument("--next", nargs="?", type=count, const=NEXT, metavar="N", help="when the next N nights are due")
     what.add_argument("--list", nargs="?", type=count, const=20, metavar="N", help="what became of the last N nights")
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else; for --next and --list")
+    exits(parser, fine="it was told, or the scheduler was ended")
     parser.set_defaults(handler=handle)
 
 

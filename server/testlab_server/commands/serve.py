@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import argparse
 
+from pytest_testlab.cli._common import exits
 from pytest_testlab.errors import UsageError
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `serve` to the commands of `testlab`."""
     parser = commands.add_parser("serve", help="show the dashboard, and play the nights of lab.toml")
-    parser.add_argument("--config", metavar="FILE", help="the lab.toml; default: this folder's, else the home's")
+    parser.add_argument(
+        "--config", metavar="FILE", help="the lab.toml; default: TESTLAB_CONFIG, this folder's, the home's"
+    )
     parser.add_argument("--host", help="the address to listen on; default: lab.toml's, else 127.0.0.1")
     parser.add_argument("--port", type=_port, help="the port to listen on, 0 = any; default: lab.toml's, else 8410")
     parser.add_argument("--url", help="the address that users type, when a proxy stands before the server")
@@ -21,6 +24,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--link", action="store_true", help="print a fresh login link of the server that runs already, and end"
     )
+    exits(parser, fine="ended by Ctrl-C or SIGTERM, or the link was printed")
     parser.set_defaults(handler=serve)
 
 

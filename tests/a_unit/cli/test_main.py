@@ -21,6 +21,8 @@ def test_every_command_is_there() -> None:
         (["runs", "--db", "mysql://x/y"], "testlab: "),
         (["runs", "--limit", "-1"], "testlab: argument --limit: '-1' is not a number from 1 to "),
         (["why", "a", "--attempt", "99999"], "testlab: argument --attempt: '99999' is not a number from 1 to "),
+        (["run", "--testlab-pol", "2"], "testlab: run doesn't know --testlab-pol; did you mean --testlab-pool"),
+        (["diff", "latest", "--mode", "cli"], "testlab: RUN or --mode: a run that is named has its mode already\n"),
         (["db"], "testlab: the following arguments are required: ACTION; see testlab db --help\n"),
         ([], "testlab: the following arguments are required: COMMAND; see testlab --help\n"),
     ],
@@ -31,6 +33,17 @@ def test_mistakes_are_one_line_and_exit_2(capsys: pytest.CaptureFixture[str], ar
     error = capsys.readouterr().err
     assert error.startswith(words)
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", build_parser()[1])
+def test_every_command_says_its_exit_codes(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    """In its own help, a plugin's commands too: they are public."""
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    _, _, codes = said.partition("Exit codes: ")
+    assert codes.startswith("0 ")
+    assert "; 2 " in codes
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:

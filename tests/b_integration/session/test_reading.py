@@ -104,3 +104,21 @@ def test_unknown_names_get_the_nearest(night: LabSession) -> None:
     result = command(night, "why", "alpa")
     assert result.ret == 2
     assert result.errlines == ["testlab: no test is called 'alpa'; did you mean alpha?"]
+    result = command(night, "why", "nosuch")
+    assert result.ret == 2
+    assert result.errlines == [
+        "testlab: no test is called 'nosuch', nor anything like it; the latest run has alpha/testlab.toml::check or "
+        "alpha/testlab.toml::install or beta/testlab.toml::check, and testlab why alone tells what failed"
+    ]
+
+
+def test_diff_of_the_latest_of_a_mode(night: LabSession) -> None:
+    """A run by hand since then hides no night; where there was none, that is said."""
+    result = command(night, "diff", "--mode", "nightly")
+    assert result.ret == 0
+    assert result.outlines == ["no run of the mode nightly yet; start one with: testlab run --trigger manual"]
+    night.run("--testlab-mode", "nightly", "alpha")
+    nightly = night.latest().run
+    night.run("alpha")
+    assert read(night, "diff", "--mode", "nightly")["run"] == nightly
+    assert read(night, "diff")["run"] == night.latest().run != nightly

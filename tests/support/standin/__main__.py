@@ -19,6 +19,11 @@ def _nspawn() -> Hosts:
     return NspawnHosts()
 
 
+NEXT = """\
+# next, in another terminal: export these three, then
+#   testlab reap --provider hetzner --dry-run     (is it reached?)
+#   pytest --testlab-provider hetzner CATALOG
+# Ctrl-C ends the stand-in, and its servers"""
 HOSTS: dict[str, Callable[[], Hosts]] = {"none": NoHosts, "loopback": LoopbackHosts, "nspawn": _nspawn}
 
 
@@ -38,6 +43,7 @@ def main() -> int:
     with StandIn(HOSTS[args.hosts](), speed=args.speed, seed=args.seed, port=args.port) as standin:
         for name, value in standin.environ.items():
             print(f"{name}={value}", flush=True)
+        print(NEXT, file=sys.stderr, flush=True)
         over.wait()
         left = {kind: names for kind, names in standin.left().items() if names}
         print(f"# {len(standin.log)} requests; left: {left or 'nothing'}", file=sys.stderr)
