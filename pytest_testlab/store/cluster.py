@@ -28,8 +28,8 @@ START_S = 60.0
 STOP_S = 30.0
 SILENT_S = 5.0
 """How long a new postmaster may take until it has noted its pid; where it gives up it says so in its log."""
-DEAD_PREDECESSOR = ("lock file", "shared memory", "is being used by another")
-"""What PostgreSQL's refusals say while a killed postmaster or its children are still about."""
+DEAD_PREDECESSOR = ("lock file", "shared memory", "is being used by another", "unexpected postmaster exit")
+"""What PostgreSQL's refusals say while a killed postmaster or its children are still about, and what those say."""
 CONFIGURATION = """
 # Written by testlab: reached over the unix socket only, and only by the user in pg_ident.conf.
 listen_addresses = ''

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -139,6 +140,32 @@ def test_a_killed_server_is_started_again(own_home: Path) -> None:
     again = EmbeddedPostgres(own_home)
     with psycopg.connect(again.start()) as connection:
         assert connection.execute("SELECT one FROM kept").fetchone() == (1,)
+    embedded.release()
+    again.release()
+
+
+def test_what_a_killed_server_left_is_waited_for(own_home: Path) -> None:
+    """A child that has not noticed yet keeps the next server from starting; its own last words are no refusal."""
+    embedded = EmbeddedPostgres(own_home)
+    connection = psycopg.connect(embedded.start())
+    pid = embedded.status().pid
+    assert pid is not None
+    backend = connection.info.backend_pid
+    children = psutil.Process(pid).children(recursive=True)
+    os.kill(backend, signal.SIGSTOP)
+    try:
+        os.kill(pid, signal.SIGKILL)
+        again = EmbeddedPostgres(own_home)
+        with ThreadPoolExecutor(1) as threads:
+            url = threads.submit(again.start)
+            time.sleep(1)  # for a first try: not a deadline, whatever it comes to
+            os.kill(backend, signal.SIGCONT)
+            psycopg.connect(url.result(60)).close()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(backend, signal.SIGCONT)
+    psutil.wait_procs(children, timeout=20)
+    connection.close()
     embedded.release()
     again.release()
 
