@@ -167,7 +167,7 @@ class Strike:
                 watchdog = importlib.import_module("pytest_testlab.distribution.watchdog")
                 watchdog.SILENT_S = watchdog.START_S = SILENT_S  # type: ignore[attr-defined]
         if case.provider == "hetzner":
-            _hurry(float(os.environ["DRILL_LIFE_S"]))
+            _hurry(float(os.environ["DRILL_LIFE_S"]), real=case.hosts == "nspawn")
         if case.beside is own:
             return
         for place in BESIDE.get(case.point, ()) if case.beside else PLACES.get(case.point, ()):
@@ -244,14 +244,19 @@ class Strike:
                 ledger.write(json.dumps([result["test"], result["status"]]) + "\n")
 
 
-def _hurry(life_s: float) -> None:
-    """A cloud a hundred times as fast is asked more often and given up sooner; what a run has expires sooner."""
+def _hurry(life_s: float, *, real: bool) -> None:
+    """A cloud a hundred times as fast is asked more often and given up sooner; what a run has expires sooner.
+
+    Not so `real` hosts: their first boot takes what it takes on a busy machine.
+    """
     with _without("HCLOUD_TOKEN"):  # as in a session: it has left the environment when this is imported
         from testlab_hetzner import provider, times
 
     from pytest_testlab.pool import pool, upkeep
 
     quick = times.Times(start=15.0, ssh=12.0, first_boot=12.0, create=60.0, call=30.0, gone=10.0, refusal=20.0)
+    if real:
+        quick = dataclasses.replace(quick, ssh=60.0, first_boot=60.0)
     setattr(provider, "Times", lambda: quick.faster(20.0))  # noqa: B010 - mypy knows it as a class
     defaults = upkeep.Upkeep.__init__.__kwdefaults__
     assert defaults is not None
