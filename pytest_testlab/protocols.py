@@ -168,6 +168,18 @@ class Foreseeable(Protocol):
         ...
 
 
+@runtime_checkable
+class GivesUp(Protocol):
+    """What a platform does besides, if it starts an app that ends again and again no more at some point."""
+
+    def given_up(self, target: Target, deployment: Deployment) -> str | None:
+        """How the app ended, if nothing of it runs and nobody will start it again; None while it may still come up.
+
+        Asked about once a second while the app is waited for and doesn't answer. Raises `InfraError`.
+        """
+        ...
+
+
 class Observer(Protocol):
     """Takes down what the lab sees while it works on one attempt: phases and transcripts, bounded."""
 

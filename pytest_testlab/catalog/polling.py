@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from pytest_testlab.catalog.transcript import Asker
 from pytest_testlab.errors import DeadlinePassed, NoAnswer, NotReady
@@ -12,6 +12,8 @@ from pytest_testlab.protocols import HttpClient, Observer
 
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 0.5
+LOOK_EVERY_S = 1.0
+"""Between two looks whether the app was given up: each is a command on the target."""
 
 
 def tries(until: float) -> Iterator[float]:
@@ -25,17 +27,24 @@ def tries(until: float) -> Iterator[float]:
         pause = min(1.5 * pause, LONGEST_PAUSE_S)
 
 
-def wait_ready(client: HttpClient, ready: Ready, observe: Observer, *, deadline: float) -> None:
-    """Poll until the front door gives any answer below 500 for the app.
+def wait_ready(
+    client: HttpClient,
+    ready: Ready,
+    observe: Observer,
+    *,
+    deadline: float,
+    given_up: Callable[[], str | None] = lambda: None,
+) -> None:
+    """Poll until the front door gives any answer below 500 for the app, or the platform gave the app up.
 
-    `deadline` is the test's own, by the monotonic clock. Raises `NotReady`, or `DeadlinePassed` when the test's time
-    was up before it began.
+    `deadline` is the test's own, by the monotonic clock; `given_up` is `protocols.GivesUp`'s. Raises `NotReady`, or
+    `DeadlinePassed` when the test's time was up before it began.
     """
     started = time.monotonic()
     if started >= deadline:
         raise DeadlinePassed("ready", ready.within_s, "time left for the app to get ready")
     asker, until = Asker(client, observe), min(deadline, started + ready.within_s)
-    status, say = None, "no answer"
+    status, say, looked = None, "no answer", started
     for left in tries(until):
         try:
             # Half of the time for one request: a slow first answer is waited for, a lost one is asked for again.
@@ -46,4 +55,9 @@ def wait_ready(client: HttpClient, ready: Ready, observe: Observer, *, deadline:
         else:
             if status < 500:
                 return
+        if time.monotonic() - looked >= LOOK_EVERY_S:
+            if (how := given_up()) is not None:
+                say = f"the app ended and is started no more ({how}); {say}"
+                break
+            looked = time.monotonic()
     raise NotReady(ready.http, round(time.monotonic() - started, 1), status, say)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from pytest_testlab.capabilities.requirements import require
 from pytest_testlab.catalog.checks import ask_as_a_stranger, run_checks, wait_ready
@@ -11,7 +12,7 @@ from pytest_testlab.catalog.secrets import resolve_env
 from pytest_testlab.catalog.workshop import Workshop
 from pytest_testlab.errors import BuildFailed, CheckFailed, DeadlinePassed, DeployFailed, UsageError
 from pytest_testlab.model import Application, Deployment, Entry, FrontDoor, Stage, new_nonce
-from pytest_testlab.protocols import Observer
+from pytest_testlab.protocols import GivesUp, Observer
 
 
 def run_stage(stage: Stage, entry: Entry, equipment: Equipment, state: UnitState, observe: Observer) -> None:
@@ -88,7 +89,8 @@ def install(entry: Entry, equipment: Equipment, state: UnitState, observe: Obser
     equipment.tell(deployment.secret_values)
     platform.deploy(target, deployment, observe)
     with observe.phase("ready"):
-        wait_ready(platform.client(deployment), entry.ready, observe, deadline=deadline)
+        ask = partial(platform.given_up, target, deployment) if isinstance(platform, GivesUp) else lambda: None
+        wait_ready(platform.client(deployment), entry.ready, observe, deadline=deadline, given_up=ask)
         if reason := platform.listens(target, deployment):
             raise DeployFailed("listening", f"what answers is not this deploy: {reason}")
         ask_as_a_stranger(platform, deployment, observe)

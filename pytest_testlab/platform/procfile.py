@@ -194,6 +194,14 @@ class ProcfilePlatform:
             return f"{whose} listens on port {deployment.port}, and doesn't descend from this deploy"
         return f"nobody listens on port {deployment.port}"
 
+    def given_up(self, target: Target, deployment: Deployment) -> str | None:
+        """Its exit code and how often it was started, once the supervisor gave up and nothing of the deploy is left."""
+        if deployment.port is None:
+            return None
+        script = compose(self._of_deploy(target, deployment), "lib", "given_up")
+        result = execute(target, script, timeout_s=STEP_S, doing="asking whether the app still runs")
+        return result.stdout.decode(errors="replace").strip() or None
+
     def sections(self, target: Target, deployment: Deployment) -> list[Section]:
         """`build`, `deploy`, `app`, `nginx-error`, `nginx-access`."""
         return sections.logs(deployment)

@@ -19,6 +19,12 @@ from pytest_testlab.session.assemble import hidden_values, make_lab, secret_sour
 from pytest_testlab.session.controller import EXIT_NOT_BLANK, READY_WITHIN_S, Controller
 
 
+class Aborted(pytest.exit.Exception):  # type: ignore[name-defined, misc]  # pytest has it as an attribute of a function
+    """Ends the session. pytest's last line has its name and its words: the reason stands above, in the summary."""
+
+    __module__ = "builtins"  # so that the line begins with the name alone
+
+
 class Local(Controller):
     """Controller and worker at once."""
 
@@ -164,4 +170,4 @@ class Local(Controller):
 
     def _abort(self, why: str) -> NoReturn:
         self.run.aborted = f"no proven blank target: {why}"
-        raise pytest.exit.Exception(self.run.aborted, returncode=EXIT_NOT_BLANK) from None
+        raise Aborted(f"no proven blank target, exit code {EXIT_NOT_BLANK}", returncode=EXIT_NOT_BLANK) from None

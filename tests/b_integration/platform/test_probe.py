@@ -48,6 +48,16 @@ def test_a_crash_loop(bench):
     process = bench.probe(deployment).process
     assert (process.starts, process.exit_code) == (5, 3)
     assert bench.section(deployment, "app") == "dying\n" * 5
+    assert bench.platform.given_up(bench.target, deployment) == "exit code 3, started 5 times"
+
+
+def test_what_may_still_come_up_is_not_given_up(bench):
+    """While a process of the deploy is there: the app itself, or one that it left in the background as it ended."""
+    healthy = bench.deploy()
+    assert bench.platform.given_up(bench.target, healthy) is None
+    behind = bench.deploy(command="[ -e once ] || { touch once; setsid sleep 300 & }; exit 0")
+    bench.until(lambda: bench.probe(behind).process.state == "exited")
+    assert bench.platform.given_up(bench.target, behind) is None
 
 
 def test_a_killed_app_comes_back(bench):
