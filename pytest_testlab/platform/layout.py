@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePosixPath
+from typing import Self
 
 from pytest_testlab.errors import InfraError
-from pytest_testlab.model import Server
+from pytest_testlab.model import CommandResult, Server
 from pytest_testlab.platform.scripting import reason
 from pytest_testlab.protocols import Target
 
@@ -20,7 +21,28 @@ APP_STRIDE = 4
 STEP_S = 30.0
 """The time of a step that takes milliseconds when all is well."""
 _PORTS = re.compile(r"(\d{1,5})-(\d{1,5})")
+_STANDING = re.compile(r"app ([A-Za-z0-9-]+)-([0-9a-f]{12}) (\d{1,5})?")
 _SAFE = re.compile(r"/[^\"'\\$;{}`\x00-\x1f]*[^\"'\\$;{}`\x00-\x1f/]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """An app that stands on a server, as its folder tells."""
+
+    name: str
+    nonce: str
+    port: int | None
+    """None for a static site."""
+
+    @classmethod
+    def listed(cls, result: CommandResult) -> list[Self]:
+        """From the lines `app NAME-NONCE PORT` that the install prints; others, and odd ones, are left out."""
+        lines = result.stdout.decode(errors="replace").splitlines()
+        return [
+            cls(name=match[1], nonce=match[2], port=int(match[3]) if match[3] else None)
+            for match in map(_STANDING.fullmatch, lines)
+            if match is not None
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +88,11 @@ class Layout:
             if port not in taken:
                 return port
         raise InfraError(f"{self.server.name}: no port of {self.ports[0]}-{self.ports[-1]} is left for another app")
+
+    def places(self, name: str, nonce: str) -> dict[str, str]:
+        """Where a deploy's folder, its logs and its vhost are."""
+        home = f"{self.root}/apps/{name}-{nonce}"
+        return {"home": home, "logs": f"{home}/logs", "vhost": f"{self.front}/apps/{name}-{nonce}.conf"}
 
     @property
     def front(self) -> str:

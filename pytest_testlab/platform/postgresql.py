@@ -32,7 +32,12 @@ class Account:
 
 def new_account(app: Application, port: int) -> Account:
     """An account with a fresh password; its name fits PostgreSQL's 63 bytes."""
-    return Account(database=f"{app.name.replace('-', '_')}_{app.nonce}", password=secrets.token_hex(16), port=port)
+    return Account(database=database_of(app.name, app.nonce), password=secrets.token_hex(16), port=port)
+
+
+def database_of(name: str, nonce: str) -> str:
+    """What the database of a deploy is called."""
+    return f"{name.replace('-', '_')}_{nonce}"
 
 
 def create(target: Target, variables: dict[str, str], account: Account, observe: Observer) -> None:

@@ -7,11 +7,12 @@ import re
 import shlex
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 from pytest_testlab.errors import BuildFailed, DeadlinePassed, DeployFailed, InfraError, RequirementMissing, UsageError
 from pytest_testlab.model import Application, Deployment, FrontDoor, Section, Server
 from pytest_testlab.platform import nginx, postgresql, sections
-from pytest_testlab.platform.layout import STEP_S, Layout, ask_root
+from pytest_testlab.platform.layout import STEP_S, Found, Layout, ask_root
 from pytest_testlab.platform.scripting import FAILED, compose, execute, facts, packaged, reason
 from pytest_testlab.protocols import HttpClient, Observer, Target
 from pytest_testlab.target.http import FrontDoorClient
@@ -29,8 +30,10 @@ class ProcfilePlatform:
 
     def __init__(self) -> None:
         self._roots: dict[tuple[str, int], str] = {}
-        self._ports: dict[tuple[str, int], dict[str, int]] = {}
-        """Server and epoch → nonce → PORT."""
+        self._placed: dict[tuple[str, int], dict[str, int | None]] = {}
+        """Server and epoch → nonce → PORT, of what this process deploys."""
+        self._found: dict[tuple[str, int], list[Found]] = {}
+        """Server and epoch → what was there when the platform was installed, as on a kept server."""
 
     # --- the target ---
 
@@ -55,6 +58,8 @@ class ProcfilePlatform:
             said = reason(result)
             word, _, rest = said.partition(": ")
             raise DeployFailed(word, rest) if word == "front door" else InfraError(f"{target.server.name}: {said}")
+        own = self._placed.get(_key(target.server), {})
+        self._found[_key(target.server)] = [app for app in Found.listed(result) if app.nonce not in own]
         observe.write("deploy", f"platform installed below {layout.root}\n")
         return {"platform": VERSION, "nginx": facts(result).get("nginx", "unknown")}
 
@@ -73,9 +78,9 @@ class ProcfilePlatform:
         The entry's own variables win over those of the addons, and PORT wins over all.
         """
         layout, entry = self._layout(target), app.entry
-        home = f"{layout.root}/apps/{app.name}-{app.nonce}"
+        data = layout.places(app.name, app.nonce)
+        home = data["home"]
         env = {"HOME": f"{home}/home", "APP_URL": f"http://{app.host}"}
-        data = {"home": home, "logs": f"{home}/logs", "vhost": f"{layout.front}/apps/{app.name}-{app.nonce}.conf"}
         secret_values, addons = app.secret_values, {}
         if postgresql.NAME in entry.addons:
             account = postgresql.new_account(app, layout.addon_port)
@@ -83,7 +88,7 @@ class ProcfilePlatform:
             data |= {"database": account.database, "password": account.password}
             secret_values |= {account.password}
         env |= app.env
-        port = self._port(layout, app) if entry.command is not None else None
+        port = self._port(layout, app)
         env |= {"TESTLAB_DEPLOY": app.nonce} | ({} if port is None else {"PORT": str(port)})
         if postgresql.NAME in entry.addons:
             addons[postgresql.NAME] = env["DATABASE_URL"]
@@ -98,11 +103,13 @@ class ProcfilePlatform:
             data=data,
         )
 
-    def _port(self, layout: Layout, app: Application) -> int:
-        taken = self._ports.setdefault(_key(layout.server), {})
-        if app.nonce not in taken:
-            taken[app.nonce] = layout.app_port(taken.values())
-        return taken[app.nonce]
+    def _port(self, layout: Layout, app: Application) -> int | None:
+        placed = self._placed.setdefault(_key(layout.server), {})
+        if app.nonce not in placed:
+            others = [found.port for found in self._found.get(_key(layout.server), ()) if found.name != app.name]
+            taken = [port for port in (*placed.values(), *others) if port is not None]
+            placed[app.nonce] = layout.app_port(taken) if app.entry.command is not None else None
+        return placed[app.nonce]
 
     def deploy(self, target: Target, deployment: Deployment, observe: Observer) -> None:
         """Make the addons, upload, build, start, open the front door; doesn't wait until the app answers.
@@ -127,7 +134,7 @@ class ProcfilePlatform:
             raise RequirementMissing(f"its recipe is for the platform {recipe}; add --testlab-platform {recipe}")
         if unknown := sorted(set(deployment.app.entry.addons) - {postgresql.NAME}):
             raise RequirementMissing(f"the platform procfile has no addon {unknown[0]!r}; it has: {postgresql.NAME}")
-        variables = self._of_deploy(target, deployment)
+        variables = self._of_deploy(target, deployment) | {"replaced": self._replace(target, deployment)}
         values = variables | {"env": _exports(deployment.env), "command": deployment.app.entry.command or ""}
         _step(target, compose(values, "lib", "begin"), "folder")
         if "database" in deployment.data:
@@ -138,6 +145,21 @@ class ProcfilePlatform:
             )
             postgresql.create(target, variables, account, observe)
             observe.write("deploy", f"addon postgresql: database {account.database}\n")
+
+    def _replace(self, target: Target, deployment: Deployment) -> str:
+        """Remove the app of this name that was there before, as whoever deploys an app once more expects it.
+
+        Returns what went; "" where there was none.
+        """
+        app, key, gone = deployment.app, _key(target.server), []
+        for found in [found for found in self._found.get(key, ()) if found.name == app.name]:
+            data = self._layout(target).places(found.name, found.nonce)
+            data |= {"database": postgresql.database_of(found.name, found.nonce)}
+            earlier = replace(app, nonce=found.nonce)
+            self.destroy(target, replace(deployment, app=earlier, port=found.port, data=data))
+            self._found[key].remove(found)
+            gone.append(f"{found.name}-{found.nonce}")
+        return " ".join(gone)
 
     def _upload(self, target: Target, deployment: Deployment) -> None:
         try:
@@ -226,7 +248,7 @@ class ProcfilePlatform:
             left.append(reason(result))
         if left:
             raise InfraError(f"{target.server.name}: {deployment.app.name} isn't gone; left: {'; '.join(left[:5])}")
-        self._ports.get(_key(target.server), {}).pop(deployment.app.nonce, None)
+        self._placed.get(_key(target.server), {}).pop(deployment.app.nonce, None)
 
     def _of_deploy(self, target: Target, deployment: Deployment) -> dict[str, str]:
         return _of_target(self._layout(target)) | {

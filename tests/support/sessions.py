@@ -15,6 +15,7 @@ import pytest
 import warm
 from tools import ALONE
 
+from pytest_testlab.model import ON_SERVER
 from pytest_testlab.store.embedded import StoreHandle
 from pytest_testlab.store.reads import attempts, runs
 from pytest_testlab.store.views import AttemptView, ResultView, RunView
@@ -100,10 +101,10 @@ class LabSession:
         assert found is not None, f"{test} has no attempt {number}"
         return found
 
-    def section(self, test: str, attempt: int, name: str) -> bytes | None:
+    def section(self, test: str, attempt: int, name: str, run: str = "latest") -> bytes | None:
         """A section of an attempt's bundle."""
         with self._store.engine.connect() as connection:
-            return attempts.section(connection, "latest", test, attempt, name)
+            return attempts.section(connection, run, test, attempt, name)
 
     def latest(self) -> RunView:
         """The latest run in the store."""
@@ -112,10 +113,15 @@ class LabSession:
         assert found is not None
         return found
 
-    def results(self) -> Mapping[str, ResultView]:
-        """The results of the latest run, by test."""
+    def on_server(self) -> RunView:
+        """The latest run on a kept server, which is never `latest` where there is another."""
         with self._store.engine.connect() as connection:
-            return {result.test: result for result in runs.results(connection, "latest")}
+            return runs.list_runs(connection, mode=ON_SERVER, limit=1)[0]
+
+    def results(self, run: str = "latest") -> Mapping[str, ResultView]:
+        """The results of a run, by test."""
+        with self._store.engine.connect() as connection:
+            return {result.test: result for result in runs.results(connection, run)}
 
     def statuses(self) -> dict[str, str]:
         """The status of each test of the latest run, by `entry::stage`."""

@@ -1,4 +1,5 @@
-# Makes the working layout and starts the front door. Prints KEY=VALUE lines. Safe to repeat.
+# Makes the working layout and starts the front door. Prints KEY=VALUE lines, and `app NAME-NONCE PORT` for each app
+# that is there already. Safe to repeat.
 umask 022
 mkdir -p "$tl_root/apps" "$tl_root/platform" "$tl_front/apps" "$tl_front/logs" "$tl_front/tmp" ||
     tl_fail "can't make the working folders below $tl_root"
@@ -22,3 +23,9 @@ else
     tl_in_force "nobody-$$.testlab.internal" unknown
 fi
 printf 'nginx=%s\n' "${tl_version##*/}"
+for tl_app in "$tl_root"/apps/*/; do
+    [ -d "$tl_app/state" ] || continue
+    tl_app=${tl_app%/}
+    tl_read "$tl_app/state/port" ""
+    printf 'app %s %s\n' "${tl_app##*/}" "$tl_value"
+done

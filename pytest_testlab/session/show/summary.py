@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from pytest_testlab.moments import shown
 from pytest_testlab.money import euro
 from pytest_testlab.session.show.style import STATUS, WORDS, Style, columns, fit, human, pad
 from pytest_testlab.store.reads import diff
@@ -179,8 +180,8 @@ def _print(some: _List, name: Callable[[str], str], writer: Any, style: Style) -
         writer.line(f"    {_in_a_line(names, len(some.rows), width - 4, style)}")
         return
     column = min(max(NAMES[0], *map(columns, names)), max(NAMES[1], width * 2 // 5), max(12, width // 2))
-    for shown, (_, say) in zip(names, some.rows, strict=False):
-        writer.write(f"    {style.sign(some.status)} {pad(shown, column, style.cut)}", **colours)
+    for named, (_, say) in zip(names, some.rows, strict=False):
+        writer.write(f"    {style.sign(some.status)} {pad(named, column, style.cut)}", **colours)
         writer.line(("  " + fit(style.plain(say), max(10, width - column - 8), style.cut)).rstrip())
     if len(some.rows) > SHOWN:
         writer.line(f"      and {len(some.rows) - SHOWN} more", light=True)
@@ -230,7 +231,7 @@ def tell_kept(run: Run, writer: Any) -> None:
     keeping = run.pool.keeping
     for about, until, line in keeping.told() if keeping is not None else ():
         why = f"{_short(run, about.test)} failed" if about.test else "all servers of this run are"
-        writer.line(f"  kept until {until.astimezone():%H:%M} on {until.astimezone():%d %b}: {about.name} ({why})")
+        writer.line(f"  kept until {shown(until)}: {about.name} ({why})")
         if line is not None:
             writer.line(f"    {line}")
         writer.line(f"    testlab run --on {about.name} TEST · testlab servers release {about.name}", light=True)
@@ -255,7 +256,8 @@ def _shortest(run: Run, test: str) -> str:
     known = run.tests.get(test)
     if known is None:
         return test
-    on = f" --run {run.book(known['image']).id}" if known["suffix"] else ""
+    # what ran on a kept server is told of only where its run is named
+    on = f" --run {run.book(known['image']).id}" if known["suffix"] or run.settings.on else ""
     return f"{known['entry']}::{known['stage']}{on}"
 
 

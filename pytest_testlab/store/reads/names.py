@@ -6,6 +6,8 @@ import difflib
 
 import sqlalchemy as sa
 
+from pytest_testlab.model import ON_SERVER
+
 CANDIDATES = 5_000
 """Names that are compared, newest or alphabetically first; comparing more takes longer than a user waits."""
 
@@ -46,11 +48,11 @@ def matching_tests(connection: sa.Connection, text: str, *, limit: int = 1_000) 
 
 
 def latest_run_with(connection: sa.Connection, *tests: str) -> str | None:
-    """The newest run that has a result of any of these tests.
+    """The newest run that has a result of any of these tests; one on a kept server only where there is no other.
 
     Of a session on several images the first one's on which one of them failed, or the first one's of all.
     """
-    found = connection.scalar(_LATEST_RUN, {"tests": list(tests)})
+    found = connection.scalar(_LATEST_RUN, {"tests": list(tests), "alone": ON_SERVER})
     return None if found is None else str(found)
 
 
@@ -67,7 +69,8 @@ _LATEST_TESTS = sa.text("""
 _LATEST_RUN = sa.text("""
     WITH newest AS (
         SELECT run.id, run.session FROM result JOIN run ON run.id = result.run_id JOIN test ON test.id = result.test_id
-        WHERE test.name = ANY(CAST(:tests AS text[])) ORDER BY run.id DESC LIMIT 1
+        JOIN lane ON lane.id = run.lane_id
+        WHERE test.name = ANY(CAST(:tests AS text[])) ORDER BY lane.mode = :alone, run.id DESC LIMIT 1
     )
     SELECT run.name FROM newest
     JOIN run ON run.id = newest.id OR run.session = newest.session

@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from pytest_testlab.model import ON_SERVER
 from pytest_testlab.store.codes import class_name, status_name
 from pytest_testlab.store.views import ResultView, RunView, TargetView
 
@@ -20,6 +21,7 @@ _RUNS = """
     FROM run JOIN lane ON lane.id = run.lane_id
 """
 _GET = sa.text(_RUNS + "WHERE run.name = :run")
+_LATEST = sa.text(_RUNS + "WHERE lane.mode <> :alone ORDER BY run.id DESC LIMIT 1")
 _BESIDE = sa.text(_RUNS + "WHERE run.session = :session ORDER BY length(run.name), run.name")
 _LIST = sa.text(
     _RUNS
@@ -41,6 +43,7 @@ def list_runs(
 def get_run(connection: sa.Connection, run: str) -> RunView | None:
     """A run by its name, or the one that started last for `latest`; None when the store doesn't know it.
 
+    A run on a kept server is the latest only where there is no other: it is told of where it is named.
     Of a session on several images that is the run of the first one.
     """
     row = run_row(connection, run)
@@ -57,7 +60,9 @@ def beside(connection: sa.Connection, run: RunView) -> list[RunView]:
 def run_row(connection: sa.Connection, run: str) -> sa.Row[Any] | None:
     """A run with its numbers, for other reads; None when the store doesn't know it."""
     if run == LATEST:
-        row = connection.execute(_LIST, {"lane": None, "mode": None, "limit": 1}).one_or_none()
+        row = connection.execute(_LATEST, {"alone": ON_SERVER}).one_or_none()
+        if row is None:
+            row = connection.execute(_LIST, {"lane": None, "mode": None, "limit": 1}).one_or_none()
         if row is None or row.session in (None, row.run):
             return row
         return connection.execute(_GET, {"run": row.session}).one_or_none() or row

@@ -30,6 +30,14 @@ BROKEN = """
     contains = "something else"
 """
 FINE = BROKEN.replace("something else", "memory")
+SERVING = """
+    [run]
+    command = "exec python3 -m http.server $PORT"
+
+    [[checks]]
+    http = "/"
+    contains = "something"
+"""
 SLOW = """
     import time
     from pathlib import Path
@@ -106,8 +114,7 @@ def test_the_server_of_a_failure_is_kept_and_can_be_run_on(kept: LabSession) -> 
     changed = command("diff", "--json")
     again = kept.testlab("run", "--on", server["name"], "beta")
     assert again.ret == 0, again.stdout.str()
-    assert kept.latest().mode == "on-server"
-    assert {result.target for result in kept.results().values()} == {server["name"]}
+    assert {result.target for result in kept.results(kept.on_server().run).values()} == {server["name"]}
     assert command("diff", "--json") == changed
     assert [found["state"] for found in servers()] == ["kept"]
 
@@ -119,6 +126,26 @@ def test_the_server_of_a_failure_is_kept_and_can_be_run_on(kept: LabSession) -> 
     assert servers() == []
     assert command("servers", "release", server["name"])[0] == 2
     assert not (Path(os.environ["TESTLAB_HOME"]) / "kept" / server["name"]).exists()
+
+
+def test_a_deploy_replaces_the_kept_app_of_its_name(kept: LabSession) -> None:
+    """What still answers there is removed by the next deploy of it; another app goes beside it."""
+    served = kept.entry("alpha", SERVING)
+    (served / "index.html").write_text("nothing\n")
+    done = kept.run("--testlab-platform", "procfile", "--testlab-keep", "failed", provider="local")
+    assert kept.statuses() == {"alpha::install": "passed", "alpha::check": "failed"}, done.stdout.str()
+    (server,) = servers()
+
+    (served / "index.html").write_text("something\n")
+    (kept.entry("beta", SERVING) / "index.html").write_text("something\n")
+    for name in ("beta", "alpha"):
+        again = kept.testlab("run", "--on", server["name"], name)
+        assert again.ret == 0, again.stdout.str()
+    looked = kept.on_server().run
+    deploy = kept.section("alpha/testlab.toml::install", 1, "deploy", looked)
+    assert b"replaces alpha-" in (deploy or b""), deploy
+    code, said = command("why", "alpha::check")
+    assert (code, said.startswith("failed"), looked in said) == (0, True, False), said
 
 
 def test_one_run_at_a_time_is_let_onto_a_kept_server(kept: LabSession) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from recorded import Recorded
 
 from pytest_testlab.model import ON_SERVER
-from pytest_testlab.store.reads import diff, estimates, runs, tests
+from pytest_testlab.store.reads import diff, estimates, names, runs, tests
 
 T = "apps/a/testlab.toml::install"
 FAILED = "failed app-crash it crashed"
@@ -31,6 +31,19 @@ def test_a_run_on_a_kept_server_changes_no_history(recorded: Recorded) -> None:
         found = diff.diff(connection, after)
     assert found is not None
     assert (found.previous, found.still_passing, found.newly_fixed) == (night, 1, ())
+
+
+def test_the_last_outcome_is_not_that_of_a_run_on_a_kept_server(recorded: Recorded) -> None:
+    """It is told of where it is named, or where there is no other."""
+    looked = recorded.run({T: FAILED}, mode=ON_SERVER)
+    with recorded.store.engine.connect() as connection:
+        latest = runs.get_run(connection, runs.LATEST)
+        assert (names.latest_run_with(connection, T), latest and latest.run) == (looked, looked)
+    night = recorded.run({T: FAILED})
+    recorded.run({T: "passed"}, mode=ON_SERVER)
+    with recorded.store.engine.connect() as connection:
+        latest = runs.get_run(connection, runs.LATEST)
+        assert (names.latest_run_with(connection, T), latest and latest.run) == (night, night)
 
 
 def test_runs_on_kept_servers_are_not_held_against_each_other(recorded: Recorded) -> None:
