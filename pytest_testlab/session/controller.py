@@ -105,7 +105,10 @@ class Controller(abc.ABC):
         if not self.run.tests:
             why = " ".join(self._why_nothing_ran(code).split())
             self.run.say = self.run.mask(why)[:MOST_SAID] if why else self.run.say
-        self.errors += self.run.finish(code, state)
+        try:
+            self.errors += self.run.finish(code, state)
+        finally:
+            self.progress.given_back()
 
     def _why_nothing_ran(self, code: int) -> str:
         """What ended the session before it had a plan; pytest is still raising a mistake of the user's by then."""

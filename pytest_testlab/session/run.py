@@ -208,6 +208,15 @@ class Run:
         return self.clock + self.settings.budget
 
     @property
+    def to_give_back(self) -> int:
+        """How many servers stand that neither outlive the run nor were there before it."""
+        settings = self.settings
+        if settings.on is not None or settings.keep == "always":
+            return 0
+        standing = [slot for slot in self.pool.slots if slot.server is not None]
+        return sum(not (slot.failed and settings.keep == "failed") for slot in standing)
+
+    @property
     def recorder(self) -> Recorder:
         """That of its first run; they all carry into one store."""
         return self.books[0].recorder
@@ -279,9 +288,10 @@ class Run:
         wishes = {name: Wish(**{key: test[key] for key in WISHES}) for name, test in self.tests.items()}
         self.estimates = self._by_id()
         self.units = at_home(make_units(collection, kinds, self.estimates, wishes), images)
-        self.forecast = Forecast({name: self.estimates.of(name, kind) for name, kind in kinds.items()})
         if self.estimates.by_test:
             self.projected_s = projected_on_images_s(self.units, images, self.settings.pool)
+        expected = {name: self.estimates.of(name, kind) for name, kind in kinds.items()}
+        self.forecast = Forecast(expected, self.projected_s)
         for book in self.books:
             self._note_plan(book)
         if self.unrecorded:

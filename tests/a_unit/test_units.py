@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_testlab.planning.forecast import Forecast
+from pytest_testlab.planning.forecast import LATE, Forecast, Running
 from pytest_testlab.planning.units import PRIOR_S, Estimates, Unit, Wish, longest_first, make_units, projected_s
 
 TESTS = ["a/testlab.toml::install", "a/testlab.toml::check", "b/testlab.toml::install", "t.py::one", "t.py::two"]
@@ -58,6 +58,37 @@ def test_the_forecast_scales_what_is_left(monkeypatch: pytest.MonkeyPatch) -> No
     assert forecast.remaining_s == pytest.approx(10.0)
     forecast.took("c")
     assert forecast.remaining_s is None
+
+
+def late(test: str, spent_s: float, expected_s: float | None = 10.0) -> Running:
+    return Running(test=test, spent_s=spent_s, expected_s=expected_s)
+
+
+def test_the_forecast_before_any_test_is_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the plan passes while targets are made; once that is overrun, nobody can say what is left."""
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    forecast = Forecast({"a": 10.0, "b": 10.0}, 20.0)
+    now = 160.0
+    assert forecast.left_s([]) == 20.0
+    assert forecast.left_s([late("a", 4.0)]) == 16.0
+    assert forecast.left_s([late("a", 15.0)]) == 5.0
+    assert forecast.left_s([late("a", 33.0)]) == LATE
+    assert Forecast({"a": 10.0}).left_s([late("a", 33.0)]) is None
+
+
+def test_the_forecast_ends_after_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither before a test that runs is through, nor soon while one is long over; of late ones alone nobody knows."""
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    forecast = Forecast({"a": 10.0, "b": 1.0, "c": 1.0}, 12.0)
+    now = 110.0
+    forecast.took("a")
+    assert forecast.left_s([]) == pytest.approx(2.0)
+    assert forecast.left_s([late("b", 0.5, 8.0)]) == pytest.approx(7.5)
+    assert forecast.left_s([late("b", 31.0, 1.0)]) == pytest.approx(30.0)
+    assert forecast.left_s([late("b", 31.0, 1.0), late("c", 2.0, 1.0)]) == LATE
+    assert forecast.left_s([late("b", 31.0, None), late("a", 50.0)]) == pytest.approx(2.0)
 
 
 def test_units_as_their_tests_wish() -> None:

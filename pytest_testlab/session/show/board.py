@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from pytest_testlab.planning.forecast import Running
 from pytest_testlab.pool.pool import Slot, SlotState
 from pytest_testlab.session.show.panel import RunNow, TargetNow
 
@@ -57,11 +58,13 @@ class Board:
         )
 
     def left_s(self) -> float | None:
-        """Seconds until the end, as expected; None while there is nothing to go by."""
-        left = self._run.forecast.remaining_s
-        if left is None and self._run.projected_s is not None and not self._run.results:
-            return max(1.0, self._run.projected_s - self._run.elapsed)
-        return left
+        """Seconds until the end, as expected; None while there is nothing to go by, `LATE` where nobody can say."""
+        now = time.monotonic()
+        running = []
+        for doing in filter(None, map(self._doing, self._run.pool.slots)):
+            test, spent_s = doing["test"], now - doing["since"]
+            running.append(Running(test=test, spent_s=spent_s, expected_s=self._expected_s(test, spent_s)))
+        return self._run.forecast.left_s(running)
 
     def is_usable(self, slot: Slot) -> bool:
         """Whether a slot's server has its platform."""
@@ -92,17 +95,27 @@ class Board:
         now = time.monotonic()
         state = STATES.get(slot.state)
         if state is None:
-            doing = self.ask() if self.ask is not None else self._told.get(slot.index)
-            if doing is not None and slot.state is SlotState.BUSY:
+            if (doing := self._doing(slot)) is not None:
                 return self._running(slot, doing, now)
             state = "waiting" if slot.state is SlotState.BUSY or self.is_usable(slot) else "installing platform"
         return TargetNow(name=self.name(slot), state=state, for_s=now - slot.since)
 
-    def _running(self, slot: Slot, doing: Doing, now: float) -> TargetNow:
-        test, spent_s = doing["test"], now - doing["since"]
+    def _doing(self, slot: Slot) -> Doing | None:
+        """The test that runs there; what was reported already is none, though its worker may not have said so yet."""
+        if slot.state is not SlotState.BUSY:
+            return None
+        doing = self.ask() if self.ask is not None else self._told.get(slot.index)
+        return None if doing is None or doing["test"] in self._run.results else doing
+
+    def _expected_s(self, test: str, spent_s: float) -> float | None:
         expected_s = self._run.expected_s(test)
         if expected_s is not None and expected_s < spent_s and test not in self._run.estimates.by_test:
-            expected_s = None  # others of its kind took less: that says nothing of this one
+            return None  # others of its kind took less: that says nothing of this one
+        return expected_s
+
+    def _running(self, slot: Slot, doing: Doing, now: float) -> TargetNow:
+        test, spent_s = doing["test"], now - doing["since"]
+        expected_s = self._expected_s(test, spent_s)
         return TargetNow(
             name=self.name(slot),
             state="running",

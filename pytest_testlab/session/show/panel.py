@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from pytest_testlab.planning.forecast import LATE
 from pytest_testlab.session.show.style import STATUS, Span, Style, clock, columns, fit, human, pad, roughly
 
+OVERDUE = "longer than usual"
 ROOM_FOR_OUTPUT = 6
 """Lines of the terminal that the block leaves to what is printed above it."""
 NARROWEST = 20
@@ -45,6 +47,7 @@ class RunNow:
     """0 = not known yet."""
     elapsed_s: float
     left_s: float | None = None
+    """`LATE` = longer than usual, and nobody can say how long."""
     counts: Mapping[str, int] = field(default_factory=dict)
     """Status → tests."""
     targets: Sequence[TargetNow] = ()
@@ -106,15 +109,15 @@ def _bar(run: RunNow, width: int, style: Style) -> list[Span]:
     if not run.planned:
         return [("  collecting", "bold"), (f"  {human(run.elapsed_s)}", "light"), (_note(run), "yellow")]
     done = f"  {run.done}/{run.planned}"
-    ends = "" if run.left_s is None else f"  ends {clock(run.left_s)}, {roughly(run.left_s)} left"
+    ends = "" if run.left_s is None else f"  {ending(run.left_s)}"
     counts = [
         (f" {style.sign(status)}{run.counts[status]}", " ".join(colour))
         for status, (_, _, colour) in STATUS.items()
         if run.counts.get(status)
     ]
     room = width - columns(done) - 2 - BAR[0]
-    if run.left_s is not None and columns(ends) > room:
-        ends = f"  {roughly(run.left_s)} left"
+    if run.left_s not in (None, LATE) and columns(ends) > room:
+        ends = f"  {roughly(run.left_s or 0)} left"
     optional: list[list[Span]] = [
         [(fit(style.plain(_note(run)), room, style.cut), "yellow bold")],
         [(ends, "bold")],
@@ -131,6 +134,11 @@ def _bar(run: RunNow, width: int, style: Style) -> list[Span]:
     full = length * run.done // run.planned
     bar: list[Span] = [("  " + "━" * full, "red" if _bad(run) else "green"), ("─" * (length - full), "light")]
     return [*bar, (done, "bold"), *(span for place in sorted(kept) for span in kept[place])]
+
+
+def ending(left_s: float) -> str:
+    """When a run ends: `ends 04:12, 6 min left`, or that it takes longer."""
+    return OVERDUE if left_s == LATE else f"ends {clock(left_s)}, {roughly(left_s)} left"
 
 
 def _bad(run: RunNow) -> bool:

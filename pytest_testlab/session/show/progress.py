@@ -27,9 +27,9 @@ from pytest_testlab.catalog.items import RERUN
 from pytest_testlab.distribution import private
 from pytest_testlab.pool.pool import SlotState
 from pytest_testlab.session.show.board import Board
-from pytest_testlab.session.show.panel import panel
+from pytest_testlab.session.show.panel import ending, panel
 from pytest_testlab.session.show.screen import ERASE, Guard, Screen, Ticker
-from pytest_testlab.session.show.style import STATUS, Style, clock, columns, fit, human, pad, roughly, uncoloured
+from pytest_testlab.session.show.style import STATUS, Style, columns, fit, human, pad, uncoloured
 
 if TYPE_CHECKING:
     from pytest_testlab.session.run import Run
@@ -48,6 +48,8 @@ WORTH_A_LINE = (*BAD, "flaky", "blocked")
 PLAIN_TICK_S = 1.0
 PROGRESS_EVERY_S = 30.0
 """How often a log is told what runs."""
+WONDERS_S, PLAIN_WONDERS_S = 0.5, 3.0
+"""After how long without a word somebody at a terminal wonders what goes on, and a log's reader."""
 MANY_TARGETS = 8
 """With more, a log isn't told of each that is ready."""
 SHOWN_RUNNING = 3
@@ -76,6 +78,7 @@ class Progress:
         """Lines that a signal handler leaves for the ticker, because it may not wait for a lock."""
         self._told_of: set[tuple[int, str]] = set()
         self._telling = threading.Lock()
+        self._giving_back: threading.Timer | None = None
         self._log_at = time.monotonic() + PROGRESS_EVERY_S
         self._named_of, self._named = 0, NAME_WIDTH
         """Of how many tests `_longest` was found, and what."""
@@ -118,6 +121,27 @@ class Progress:
         finally:
             self._over = True
             self.end()
+            self._wait_for_servers()
+
+    def _wait_for_servers(self) -> None:
+        """Say that servers are given back, if that takes so long that somebody may wonder."""
+        count = self._run.to_give_back
+        if self._reporter is not None and self._verbose >= 0 and count:
+            say = f"  giving {count} server{'s' if count != 1 else ''} back"
+            self._giving_back = threading.Timer(WONDERS_S if self._live else PLAIN_WONDERS_S, self._say_now, [say])
+            self._giving_back.daemon = True
+            self._giving_back.start()
+
+    def _say_now(self, say: str) -> None:
+        self._reporter.ensure_newline()
+        self._reporter.line(say, light=True)
+        self._reporter.flush()
+
+    def given_back(self) -> None:
+        """Whatever there was is given back, or was given up."""
+        if self._giving_back is not None:
+            self._giving_back.cancel()
+            self._giving_back.join(timeout=5)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_logstart(self, nodeid: str) -> Generator[None, None, None]:
@@ -204,7 +228,7 @@ class Progress:
         """What a log is told every now and then."""
         now = self._board.run_now()
         counts = [f"{now.counts[status]} {status}" for status in WORTH_A_LINE if now.counts.get(status)]
-        ends = [] if now.left_s is None else [f"{roughly(now.left_s)} left, ends {clock(now.left_s)}"]
+        ends = [] if now.left_s is None else [ending(now.left_s)]
         running = sorted((t for t in now.targets if t.test), key=lambda target: -target.for_s)
         runs = [f"{t.test} {human(t.for_s)}{f' ({t.phase})' if t.phase else ''}" for t in running[:SHOWN_RUNNING]]
         runs += [f"{len(running) - SHOWN_RUNNING} more"] if len(running) > SHOWN_RUNNING else []

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_testlab.planning.forecast import LATE
 from pytest_testlab.session.show.panel import ORDER, RunNow, TargetNow, panel
 from pytest_testlab.session.show.style import Style, columns, fit, human, pad, roughly, uncoloured
 
@@ -41,6 +42,14 @@ def test_a_test_that_takes_longer_says_so() -> None:
     """Beyond its estimate a test has no time left, and the block says by how much."""
     [_, line, _] = panel(run(running("local-0", left_s=-75.0)), width=100, height=30, style=PLAIN)
     assert line.endswith("75 s over")
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_run_that_takes_longer_says_so(width: int) -> None:
+    """Where nobody can say what is left, no time is told."""
+    last = panel(run(left_s=LATE), width=width, height=30, style=PLAIN)[-1]
+    assert last.endswith("longer than usual")
+    assert "left" not in last
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
