@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pytest_testlab.diagnosis.facts import dead_addon, declared, fact_lines
-from pytest_testlab.diagnosis.telling import plain, telling_lines
+from pytest_testlab.diagnosis.telling import has_traceback, plain, telling_lines
 from pytest_testlab.errors import BuildFailed, StepFailed
 from pytest_testlab.evidence import Evidence
 from pytest_testlab.model import FailureClass, Verdict
@@ -61,6 +61,8 @@ def _hint(evidence: Evidence, verdict: Verdict) -> str:
         return special(evidence)
     if not evidence.has_app and verdict.failure_class is FailureClass.CHECK_FAILED:
         return f"{_typed(evidence)}: all that was run and said until then"
+    if verdict.failure_class is FailureClass.APP_ERROR and has_traceback(evidence.sections, "app"):
+        return "the section app: the traceback beside that request"
     return _BY_CLASS[verdict.failure_class]
 
 
@@ -107,7 +109,7 @@ _BY_CLASS: dict[FailureClass, str] = {
     FailureClass.DEPLOY_FAILURE: "the section deploy: the step that failed",
     FailureClass.ADDON_UNREACHABLE: "the addon's own log on the target",
     FailureClass.APP_CRASH: "the section app: the last lines before the process ended",
-    FailureClass.APP_ERROR: "the section app: the traceback beside that request",
+    FailureClass.APP_ERROR: "the section app: what it says beside that request",
     FailureClass.PROXY_502: "the front door's error log and its configuration of the upstream",
     FailureClass.TIMEOUT: "the section http: which request took the time",
     FailureClass.CHECK_FAILED: "the section http: the whole answer beside what the check expects",

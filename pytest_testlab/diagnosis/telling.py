@@ -21,7 +21,11 @@ _STRONG = re.compile(
 )
 _WEAK = re.compile(r"(?i)\b(?:error|failed|failure|refused|timed? ?out|denied|invalid|exited|aborted|warn(?:ing)?)\b")
 _INNOCENT = re.compile(r"(?i)\b(?:0 errors?|no errors?|errors?[:=] ?0|error_log|without errors?)\b")
+_ACCESS = re.compile(r'" [1-5]\d\d ')
 _ACCESS_5XX = re.compile(r'" 5\d\d ')
+_MINUTE = re.compile(r"(?<![\d:])\d\d:\d\d(?=:\d\d)")
+_BEFORE = 2
+"""How many lines right before that of a request may be about it."""
 
 _WHERE: Mapping[FailureClass, tuple[str, ...]] = {
     FailureClass.INFRA: ("build", "blocks", "deploy", "journald"),
@@ -63,7 +67,7 @@ def _is(name: str, kind: str) -> bool:
 
 
 def _pick(text: bytes, most: int, *, fallback: bool) -> list[str]:
-    lines = text[-100_000:].decode(errors="replace").splitlines()[-_LINES:]
+    lines = _lines(text)
     scored: dict[str, tuple[int, int, str]] = {}
     for number, line in enumerate(lines):
         score = _score(lines, number)
@@ -88,7 +92,34 @@ def _score(lines: list[str], number: int) -> int:
         return 3
     if _ACCESS_5XX.search(line):
         return 2
+    if _is_about_5xx(lines, number):
+        return 3
     return 1 if _WEAK.search(line) and not line.startswith("    ") else 0  # indented: code of a traceback
+
+
+def _is_about_5xx(lines: list[str], number: int) -> bool:
+    """Whether it stands right before a request's own line that ends in 5xx, is of the same minute, and no other's."""
+    said = _MINUTE.search(lines[number])
+    if said is None or _ACCESS.search(lines[number]):
+        return False
+    for line in lines[number + 1 : number + 1 + _BEFORE]:
+        if _ACCESS.search(line):
+            asked = _MINUTE.search(line)
+            return bool(_ACCESS_5XX.search(line)) and asked is not None and asked[0] == said[0]
+    return False
+
+
+def has_traceback(sections: Mapping[str, bytes], kind: str) -> bool:
+    """Whether a section of this kind shows where in its code something raised."""
+    for name, text in sections.items():
+        lines = _lines(text) if _is(name, kind) else []
+        if any(_ends_traceback(lines, number) for number in range(len(lines))):
+            return True
+    return False
+
+
+def _lines(text: bytes) -> list[str]:
+    return text[-100_000:].decode(errors="replace").splitlines()[-_LINES:]
 
 
 def _ends_traceback(lines: list[str], number: int) -> bool:

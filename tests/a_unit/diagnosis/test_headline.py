@@ -41,6 +41,16 @@ TRACEBACK = b"""[2026-11-21 02:31:00] INFO starting
     import flask_login
 ModuleNotFoundError: No module named 'flask_login'
 """
+STDLIB = b"""127.0.0.1 - - [30/Nov/2026 20:43:10] "GET /health HTTP/1.1" 200 -
+127.0.0.1 - - [30/Nov/2026 20:43:11] code 500, message no key 'database' in config
+127.0.0.1 - - [30/Nov/2026 20:43:11] "GET / HTTP/1.1" 500 -
+"""
+RAISED = b"""Traceback (most recent call last):
+  File "/srv/app/server.py", line 3, in do_GET
+    config["database"]
+KeyError: 'database'
+127.0.0.1 - - [30/Nov/2026 20:43:11] "GET / HTTP/1.1" 500 -
+"""
 
 
 def section(name: str, text: bytes = b"", absent: str | None = None) -> RawSection:
@@ -105,6 +115,23 @@ def test_a_silent_crash_shows_its_last_lines() -> None:
     app = section("app", b"hello\nlistening on 5003\nbye\n\n")
     bundle = made(NotReady("/", 60, 502, "status 502"), section("proxy-probe", CRASH), app)
     assert [line for line in bundle.headline if line.startswith("app: ")] == ["app: listening on 5003", "app: bye"]
+
+
+@pytest.mark.parametrize(
+    ("log", "told", "hint"),
+    [
+        (STDLIB, ["code 500, message no key 'database' in config", '"GET / HTTP/1.1" 500 -'], "what it says"),
+        (STDLIB.replace(b"20:43:11] code", b"20:41:11] code"), ['"GET / HTTP/1.1" 500 -'], "what it says"),
+        (RAISED, ["KeyError: 'database'", '"GET / HTTP/1.1" 500 -'], "the traceback"),
+    ],
+)
+def test_what_an_app_says_of_a_request_that_errs(log: bytes, told: list[str], hint: str) -> None:
+    """Also the line before that of the request, where it is about it; a traceback is named only where there is one."""
+    probed = HEALTHY.replace(b"status=200", b"status=500")
+    lines = made(NotReady("/", 60, 500, "status 500"), section("proxy-probe", probed), section("app", log)).headline
+    said = [line.rpartition("] ")[2].removeprefix("app: ") for line in lines if line.startswith("app: ")]
+    assert said == told
+    assert lines[-1] == f"look at: the section app: {hint} beside that request"
 
 
 def test_a_wrong_answer_shows_its_requests_and_says_it_once() -> None:
