@@ -23,11 +23,13 @@ GOLDEN = ("no", "auto", "always")
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of `90`, `90s`, `10m`, `6h`; raises `ValueError` with what is allowed."""
+    """Seconds of `90s`, `10m`, `6h`; raises `ValueError` with what is allowed: `4` alone may mean any of them."""
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(s|m|h)?", text.strip())
     if match is None or float(match[1]) <= 0:
         raise ValueError(f"{text!r} is not a duration; allowed: a number above 0 with s, m or h, e.g. 90s, 10m, 6h")
-    return float(match[1]) * {"s": 1, "m": 60, "h": 3600, None: 1}[match[2]]
+    if match[2] is None:
+        raise ValueError(f"{match[1]} has no unit: {', '.join(match[1] + unit for unit in 'sm')} or {match[1]}h")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
 
 
 def _pool(text: str) -> int:
@@ -260,9 +262,9 @@ class Settings:
         return tuple(self.image.split(",")) if "," in self.image else (self.image,)
 
     def refuse_images(self, why: str) -> None:
-        """For providers whose servers are made from no image: raises `UsageError` where several are named."""
-        if len(self.images) > 1:
-            raise UsageError(f"--testlab-image: {self.image}: {why}; name one image at most, or another provider")
+        """For providers whose servers are made from no image: raises `UsageError` where any is named."""
+        if self.image:
+            raise UsageError(f"--testlab-image: {self.image}: {why}; name no image, or another provider")
 
 
 def resolve(

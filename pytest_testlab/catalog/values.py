@@ -51,7 +51,7 @@ RESERVED_ENV = {
 _DURATION = 'a duration such as "90s", "10m" or "1h"'
 
 
-@says(type="string", maxLength=20, pattern=r"^\s*(?=[0-9.]*[1-9])[0-9]+(\.[0-9]+)?[smh]?\s*$")
+@says(type="string", maxLength=20, pattern=r"^\s*(?=[0-9.]*[1-9])[0-9]+(\.[0-9]+)?[smh]\s*$")
 def duration(value: Any) -> float:
     """Seconds of "90s", "10m" or "1h"; at most 24 h."""
     if type(value) is not str:

@@ -82,6 +82,7 @@ def _asked(
     manager: pluggy.PluginManager, settings: Settings, only: Iterable[str] | None
 ) -> tuple[dict[str, Provider], dict[str, str]]:
     """(the providers that can be asked, why the others can't)."""
+    settings = replace(settings, image="")  # what a run is to be made from refuses nobody who is only asked
     providers: dict[str, Provider] = {}
     skipped: dict[str, str] = {}
     for name in sorted(offers(called(manager, "testlab_providers"))) if only is None else dict.fromkeys(only):

@@ -40,6 +40,8 @@ def test_precedence() -> None:
             "--testlab-budget: '6 hours' is not a duration; allowed: a number above 0 with s, m or h, "
             "e.g. 90s, 10m, 6h",
         ),
+        ({"budget": "4"}, "--testlab-budget: 4 has no unit: 4s, 4m or 4h"),
+        ({"keep_for": "1.5"}, "--testlab-keep-for: 1.5 has no unit: 1.5s, 1.5m or 1.5h"),
     ],
 )
 def test_bad_values(flags: dict[str, str], words: str) -> None:
@@ -55,7 +57,7 @@ def test_a_bad_environment_is_named() -> None:
         resolve({}, {}, {"TESTLAB_POOL": "x"})
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("1.5m", 90), ("6h", 21600)])
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("0.5s", 0.5), ("1.5m", 90), ("6h", 21600)])
 def test_durations(text: str, seconds: float) -> None:
     """Seconds, minutes and hours."""
     assert parse_duration(text) == seconds
@@ -69,10 +71,14 @@ def test_images(text: str, images: tuple[str, ...]) -> None:
     assert resolve({"image": text}, {}, {}).images == images
 
 
-def test_a_provider_without_images_refuses_several() -> None:
-    """In one line, which says who and what to do."""
-    with pytest.raises(UsageError, match=r"^--testlab-image: a,b: it has none; name one image at most, or another"):
-        resolve({"image": "a,b"}, {}, {}).refuse_images("it has none")
+@pytest.mark.parametrize("image", ["a,b", "debian-12"])
+def test_a_provider_without_images_refuses_any(image: str) -> None:
+    """In one line, which says who and what to do; without any there is nothing to refuse."""
+    with pytest.raises(
+        UsageError, match=rf"^--testlab-image: {image}: it has none; name no image, or another provider"
+    ):
+        resolve({"image": image}, {}, {}).refuse_images("it has none")
+    resolve({}, {}, {}).refuse_images("it has none")
 
 
 def test_folders_of_an_ini_file_are_relative_to_it() -> None:
