@@ -7,8 +7,9 @@ import os
 import platform
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from pytest_testlab.cli._common import exits, paint, print_json, reading, settings_of
@@ -51,7 +52,7 @@ def handle(args: argparse.Namespace) -> int:
 def examine(settings: Settings) -> Iterator[Finding]:
     """Look at one thing after the other; none of them stops the next."""
     yield Finding(check="python", ok=sys.version_info >= (3, 11), say=platform.python_version())
-    for check, look in (("plugins", _plugins), ("home", _home), ("store", _store)):
+    for check, look in (("plugins", _plugins), ("providers", _providers), ("home", _home), ("store", _store)):
         yield _tried(check, settings, look)
     yield _program("nginx", "the front door of local targets", "apt install nginx-light")
     yield _program("tar", "uploads to targets", "apt install tar")
@@ -71,6 +72,19 @@ def _plugins(settings: Settings) -> str:
     manager = plugin_manager()
     providers, platforms = (offers(called(manager, f"testlab_{kind}s")) for kind in ("provider", "platform"))
     return f"providers {', '.join(sorted(providers))}; platforms {', '.join(sorted(platforms))}"
+
+
+def _providers(settings: Settings) -> str:
+    """Those that can be had here, and why others can't; raises `UsageError` where that is the one of the settings."""
+    from pytest_testlab.pool.reaping import askable, close
+
+    with tempfile.TemporaryDirectory() as nowhere:  # some make themselves a folder: a look must not leave one behind
+        found, absent = askable(replace(settings, home=nowhere), os.environ)
+        close(found.values())
+    why = "; ".join(f"not {name}: {say}" for name, say in sorted(absent.items()))
+    if settings.provider in absent:
+        raise UsageError(why)
+    return "; ".join(filter(None, (", ".join(sorted(found)), why)))
 
 
 def _home(settings: Settings) -> str:
