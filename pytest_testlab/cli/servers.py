@@ -184,6 +184,7 @@ def handle_extend(args: argparse.Namespace) -> int:
     """Have a server stand for longer; raises `UsageError` for one that a run of its own looks after."""
     from pytest_testlab import labels
     from pytest_testlab.pool.keeping import ALWAYS, parts_of
+    from pytest_testlab.session.show.style import human
     from pytest_testlab.store.writes import leases
 
     with _look(args) as look:
@@ -206,7 +207,7 @@ def handle_extend(args: argparse.Namespace) -> int:
         if look.engine is not None:
             with look.engine.begin() as connection:
                 leases.extend(connection, f"{server.provider}/{server.name}", until)
-    print(f"{server.name} stands until {local(until)}")
+    print(f"{server.name} stands until {local(until)}: {human(args.by.total_seconds())} more")
     return 0
 
 
