@@ -213,7 +213,8 @@ class Run:
         settings = self.settings
         if settings.on is not None or settings.keep == "always":
             return 0
-        standing = [slot for slot in self.pool.slots if slot.server is not None]
+        ended = (SlotState.GONE, SlotState.KEPT)
+        standing = [slot for slot in self.pool.slots if slot.server is not None and slot.state not in ended]
         return sum(not (slot.failed and settings.keep == "failed") for slot in standing)
 
     @property

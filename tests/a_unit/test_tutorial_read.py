@@ -168,6 +168,13 @@ def test_a_page_without_front_matter() -> None:
     assert (tutorial.name, tutorial.name_line, tutorial.timeout_s) == ("first-app", None, 600.0)
 
 
+def test_a_blocks_time_in_seconds() -> None:
+    """A number alone is seconds there, as in pages that were there before the lab."""
+    tutorial = read("```bash exec timeout=30\ntrue\n```\n")
+    assert tutorial is not None
+    assert [getattr(block, "timeout_s", None) for block in tutorial.blocks] == [30.0]
+
+
 def test_windows_line_ends_and_marks_change_nothing() -> None:
     """A page that was saved on another system is the same tutorial."""
     assert read_tutorial(FILE, b"\xef\xbb\xbf" + FULL.replace("\n", "\r\n").encode()) == read(FULL)

@@ -160,3 +160,30 @@ def test_nobody_to_follow(lab: LabSession, pool: int) -> None:
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: --testlab-follow: no test of this run is called 'alhpa'; did you mean alpha*"])
     assert "INTERNALERROR" not in str(result.stdout) + str(result.stderr)
+
+
+def test_servers_that_take_long_to_go_are_spoken_of(lab: LabSession) -> None:
+    """Also where nothing is a terminal: somebody waits for the end."""
+    lab.conftest(
+        """
+        import time
+
+        from pytest_testlab.hookspecs import hookimpl
+        from pytest_testlab.testing import MemoryProvider
+
+        class Slow(MemoryProvider):
+            name = "slow"
+
+            def destroy(self, server):
+                time.sleep(4)
+                super().destroy(server)
+
+        @hookimpl
+        def testlab_providers():
+            return {"slow": lambda settings: Slow()}
+        """
+    )
+    lab.entry("alpha")
+    done = lab.run(provider="slow")
+    assert done.ret == 0
+    assert "  giving 1 server back" in done.outlines
