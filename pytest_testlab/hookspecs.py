@@ -74,5 +74,13 @@ def testlab_commands() -> Iterable[Callable[[argparse._SubParsersAction[argparse
 
 
 @hookspec
+def testlab_doctor(settings: Settings) -> Iterable[tuple[str, bool, str]] | None:
+    """Add what `testlab doctor` tells: (what was looked at, whether that will do, what to say), each in one line.
+
+    What lacks for something that `settings` don't ask for will do, and `say` tells what it would need. Changes nothing.
+    """
+
+
+@hookspec
 def testlab_schemas() -> Mapping[str, Callable[[], Mapping[str, object]]] | None:
     """Offer the JSON Schemas of files that users write, by name; `testlab schema NAME` calls the one asked for."""

@@ -62,10 +62,10 @@ def credentials(manager: pluggy.PluginManager, environ: Mapping[str, str]) -> di
     return {name: environ[name] for name in names if environ.get(name)}
 
 
-def called(manager: pluggy.PluginManager, hook: str) -> list[Any]:
-    """What the plugins answer to a hook without arguments; raises `UsageError` with the place where one fails."""
+def called(manager: pluggy.PluginManager, hook: str, **words: object) -> list[Any]:
+    """What the plugins answer to a hook; raises `UsageError` with the place where one fails."""
     try:
-        return list(getattr(manager.hook, hook)())
+        return list(getattr(manager.hook, hook)(**words))
     except Exception as error:
         raise UsageError(blame(f"a plugin's {hook}", error)) from error
 

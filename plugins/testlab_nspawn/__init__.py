@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
+from pytest_testlab.errors import UsageError
 from pytest_testlab.hookspecs import hookimpl
 from pytest_testlab.options import Settings
 from pytest_testlab.protocols import Provider
@@ -19,3 +20,16 @@ def _nspawn(settings: Settings) -> Provider:
 def testlab_providers() -> Mapping[str, Callable[[Settings], Provider]]:
     """Offer `nspawn`."""
     return {"nspawn": _nspawn}
+
+
+@hookimpl
+def testlab_doctor(settings: Settings) -> Iterable[tuple[str, bool, str]]:
+    """Whether this machine can have hosts; that it can't is nothing missing where nobody asks for them."""
+    from testlab_nspawn.commands import check_machine
+
+    wanted = settings.provider == "nspawn"
+    try:
+        check_machine()
+    except UsageError as error:
+        return [("nspawn", not wanted, str(error) if wanted else f"not asked for, and not to be had as it is: {error}")]
+    return [("nspawn", True, "root, and every program that its hosts need")]

@@ -9,17 +9,19 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import os
+import re
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_testlab.errors import InfraError
+from pytest_testlab.errors import InfraError, UsageError
 from testlab_nspawn import places as files
 from testlab_nspawn.commands import PATH, call
 from testlab_nspawn.places import Places
 from testlab_nspawn.recipes import RECIPES, Recipe
+from testlab_nspawn.records import HostRecord, LayerRecord
 from testlab_nspawn.surroundings import Surroundings, look
 
 BUILD_WITHIN_S = 1800.0
@@ -121,6 +123,37 @@ def sweep(places: Places, used: set[Path]) -> None:
         if old and mark.parent not in current and mark.parent / "root" not in used:
             mark.unlink()
             files.remove(mark.parent)
+
+
+def discard(places: Places, recipe: Recipe, stacks: Iterable[HostRecord | LayerRecord]) -> None:
+    """Remove an image, older ones of its name, and this machine's configuration above them. The machine's lock is held.
+
+    Raises `UsageError`, and removes nothing, while one of `stacks` (all hosts and snapshots) or another image stands on
+    it.
+    """
+    folders = [*_named(places.images, recipe.name, 1), *_named(places.machine, recipe.name, 2)]
+    if not folders:
+        raise UsageError(f"there is no image {recipe.name} below {places.images}")
+    for above in RECIPES.values():
+        if above.base == recipe.name and _named(places.images, above.name, 1):
+            raise UsageError(f"the image {above.name} stands on {recipe.name}: remove that first, or both")
+    roots = {(folder / "root").resolve() for folder in folders}
+    for record in stacks:
+        if roots & {Path(path).resolve() for path in record.lower}:
+            what = "snapshot" if isinstance(record, LayerRecord) else "host"
+            raise UsageError(
+                f"the {what} {record.name} stands on {recipe.name}: testlab servers and testlab reap end it"
+            )
+    for folder in folders:
+        for mark in ("image.json", "layer.json"):
+            (folder / mark).unlink(missing_ok=True)
+        files.remove(folder)
+
+
+def _named(folder: Path, name: str, digests: int) -> list[Path]:
+    """What is there of an image's name and so many digests."""
+    whole = re.compile(re.escape(name) + r"-[0-9a-f]+" * digests)
+    return sorted(path for path in folder.glob(f"{name}-*") if whole.fullmatch(path.name))
 
 
 def _folder(places: Places, recipe: Recipe) -> Path:

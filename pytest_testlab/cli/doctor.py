@@ -33,13 +33,15 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
     parser = commands.add_parser("doctor", help="look whether everything that the lab needs is there")
     reading(parser)
+    parser.add_argument("--provider", metavar="P", help="look for what this one needs, too; default: the settings'")
     exits(parser, {1: "something is missing"}, fine="everything is there")
     parser.set_defaults(handler=handle)
 
 
 def handle(args: argparse.Namespace) -> int:
     """Print what was found; 1 when something is missing."""
-    findings = list(examine(settings_of(args)))
+    settings = settings_of(args)
+    findings = list(examine(replace(settings, provider=args.provider) if args.provider else settings))
     if args.json:
         print_json([asdict(finding) for finding in findings])
     else:
@@ -57,6 +59,21 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield _program("nginx", "the front door of local targets", "apt install nginx-light")
     yield _program("tar", "uploads to targets", "apt install tar")
     yield _program("git", "the provenance of runs", "apt install git")
+    yield from _of_plugins(settings)
+
+
+def _of_plugins(settings: Settings) -> Iterator[Finding]:
+    from pytest_testlab.plugins import called, nearest, offers, plugin_manager
+
+    try:
+        manager = plugin_manager()
+        known = offers(called(manager, "testlab_providers"))
+        if settings.provider not in known:
+            raise UsageError(f"no provider is called {settings.provider!r}{nearest(settings.provider, known)}")
+        for told in called(manager, "testlab_doctor", settings=settings):
+            yield from (Finding(check=check, ok=ok, say=say) for check, ok, say in told or ())
+    except TestlabError as error:
+        yield Finding(check="provider", ok=False, say=str(error))
 
 
 def _tried(check: str, settings: Settings, look: Callable[[Settings], str]) -> Finding:

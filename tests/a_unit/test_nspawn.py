@@ -6,11 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
-from testlab_nspawn import commands, network, places
+from testlab_nspawn import commands, images, network, places, records
 from testlab_nspawn.recipes import RECIPES, recipe
 from testlab_nspawn.surroundings import BUNDLE, look
 
 from pytest_testlab.errors import InfraError, UsageError
+from pytest_testlab.options import Settings
+from pytest_testlab.plugins import called, plugin_manager
 
 NEAR = {"TESTLAB_DEBIAN_MIRROR": "http://near.example/debian"}
 
@@ -161,3 +163,47 @@ def test_addresses_are_given_out_once() -> None:
     assert len(set(taken)) == 253
     with pytest.raises(InfraError, match="every address"):
         net.free(taken)
+
+
+def test_an_image_is_removed_whole_and_only_where_nothing_stands_on_it(tmp_path: Path) -> None:
+    """With older ones of its name and what the machine's configuration added; others, and one in use, stay."""
+    where = places.Places(base=tmp_path)
+    own = ("images/debian-12-0a1b", "images/debian-12-2c3d", "machine/debian-12-0a1b-ff00")
+    for name in (*own, "images/debian-12-cloud-4e5f", "images/debian-13-6a7b"):
+        write(where.base, f"{name}/root/etc/os-release", "")
+    host = records.HostRecord(
+        name="one", id="0000", image="debian-12", digest="2c3d", lower=(f"{tmp_path}/images/debian-12-2c3d/root",)
+    )
+    with pytest.raises(UsageError, match="the image debian-12-cloud stands on debian-12"):
+        images.discard(where, recipe("debian-12"), [])
+    images.discard(where, recipe("debian-12-cloud"), [host])
+    with pytest.raises(UsageError, match="the host one stands on debian-12: testlab servers"):
+        images.discard(where, recipe("debian-12"), [host])
+    assert all((tmp_path / name).is_dir() for name in own)
+    images.discard(where, recipe("debian-12"), [])
+    assert sorted(path.name for path in tmp_path.glob("*/*")) == ["debian-13-6a7b"]
+    with pytest.raises(UsageError, match="there is no image debian-12 below"):
+        images.discard(where, recipe("debian-12"), [])
+
+
+def test_the_doctor_says_what_hosts_lack_and_minds_it_only_where_they_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the hook testlab_doctor: Debian's packages by name."""
+    monkeypatch.setattr(commands, "PATH", str(tmp_path))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    manager = plugin_manager()
+    told = {
+        provider: next(
+            one
+            for several in called(manager, "testlab_doctor", settings=Settings(provider=provider))
+            for one in several
+            if one[0] == "nspawn"
+        )
+        for provider in ("local", "nspawn")
+    }
+    assert [told[provider][1] for provider in told] == [True, False]
+    for _, _, say in told.values():
+        assert "debootstrap" in say
+        assert "nftables" in say
+        assert "systemd-container" in say
