@@ -436,6 +436,8 @@ class Deployment:
     """Addon → the address at which the app is told to find it (a URL; may be overridden by the entry)."""
     data: Mapping[str, str] = field(default_factory=dict)
     """The platform's own notes."""
+    replaces: str = ""
+    """The app of an earlier run that its deploy removes, on a server that was kept."""
 
     @property
     def url(self) -> str:

@@ -150,7 +150,10 @@ class EntryItem(CatalogItem):
         """Run the stage."""
         from pytest_testlab.catalog.stages import run_stage  # it stands on what only a process with a target needs
 
+        before = state.deployed
         run_stage(self.stage, self.subject, equipment, state, observe)
+        if state.deployment is not None and state.deployment.replaces and not before:
+            self.remark = f"replaces {state.deployment.replaces}, which an earlier run left on this server"
 
     def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
         """Where it comes from, for people."""

@@ -82,6 +82,7 @@ class ProcfilePlatform:
         home = data["home"]
         env = {"HOME": f"{home}/home", "APP_URL": f"http://{app.host}"}
         secret_values, addons = app.secret_values, {}
+        replaced = [found for found in self._found.get(_key(target.server), ()) if found.name == app.name]
         if postgresql.NAME in entry.addons:
             account = postgresql.new_account(app, layout.addon_port)
             env["DATABASE_URL"] = account.url
@@ -101,6 +102,7 @@ class ProcfilePlatform:
             secret_values=secret_values,
             addons=addons,
             data=data,
+            replaces=" ".join(f"{found.name}-{found.nonce}" for found in replaced),
         )
 
     def _port(self, layout: Layout, app: Application) -> int | None:
@@ -134,7 +136,8 @@ class ProcfilePlatform:
             raise RequirementMissing(f"its recipe is for the platform {recipe}; add --testlab-platform {recipe}")
         if unknown := sorted(set(deployment.app.entry.addons) - {postgresql.NAME}):
             raise RequirementMissing(f"the platform procfile has no addon {unknown[0]!r}; it has: {postgresql.NAME}")
-        variables = self._of_deploy(target, deployment) | {"replaced": self._replace(target, deployment)}
+        self._replace(target, deployment)
+        variables = self._of_deploy(target, deployment) | {"replaced": deployment.replaces}
         values = variables | {"env": _exports(deployment.env), "command": deployment.app.entry.command or ""}
         _step(target, compose(values, "lib", "begin"), "folder")
         if "database" in deployment.data:
@@ -146,20 +149,15 @@ class ProcfilePlatform:
             postgresql.create(target, variables, account, observe)
             observe.write("deploy", f"addon postgresql: database {account.database}\n")
 
-    def _replace(self, target: Target, deployment: Deployment) -> str:
-        """Remove the app of this name that was there before, as whoever deploys an app once more expects it.
-
-        Returns what went; "" where there was none.
-        """
-        app, key, gone = deployment.app, _key(target.server), []
+    def _replace(self, target: Target, deployment: Deployment) -> None:
+        """Remove the app of this name that was there before, as whoever deploys an app once more expects it."""
+        app, key = deployment.app, _key(target.server)
         for found in [found for found in self._found.get(key, ()) if found.name == app.name]:
             data = self._layout(target).places(found.name, found.nonce)
             data |= {"database": postgresql.database_of(found.name, found.nonce)}
             earlier = replace(app, nonce=found.nonce)
             self.destroy(target, replace(deployment, app=earlier, port=found.port, data=data))
             self._found[key].remove(found)
-            gone.append(f"{found.name}-{found.nonce}")
-        return " ".join(gone)
 
     def _upload(self, target: Target, deployment: Deployment) -> None:
         try:

@@ -142,6 +142,8 @@ def test_a_deploy_replaces_the_kept_app_of_its_name(kept: LabSession) -> None:
         again = kept.testlab("run", "--on", server["name"], name)
         assert again.ret == 0, again.stdout.str()
     looked = kept.on_server().run
+    (said,) = [line for line in again.outlines if "alpha · install" in line]
+    assert "replaces alpha-" in said
     deploy = kept.section("alpha/testlab.toml::install", 1, "deploy", looked)
     assert b"replaces alpha-" in (deploy or b""), deploy
     code, said = command("why", "alpha::check")
