@@ -191,6 +191,7 @@ class PullScheduler:
         if not worker.retired and worker.slot.state is SlotState.READY:
             self._pool.busy(worker.slot)
         self._end_if_nobody_is_left()
+        self.schedule()  # others may have nothing to do, and would wait for ever for what it held
         return crashed
 
     # --- the lab's events ---------------------------------------------------------------------------------------------

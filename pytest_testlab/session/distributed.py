@@ -93,8 +93,8 @@ class Distributed(Controller):
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> Iterator[None]:  # type: ignore[override]
         """Count a result; where no worker is let in by the provider, this process reads a faulty server's console."""
         self._silence(report)
+        super().pytest_runtest_logreport(report)  # before anybody shows how many there are
         yield
-        super().pytest_runtest_logreport(report)
         result: Mapping[str, Any] | None = getattr(report, "testlab", None)
         at_fault = result is not None and result["failure_class"] == "infra" and result["slot"] is not None
         if result is not None and at_fault and self.settings.credentials:
