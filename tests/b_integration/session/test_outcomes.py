@@ -108,7 +108,8 @@ def test_verbose_prints_a_line_each(lab: LabSession, pool: int) -> None:
     result = lab.run("-v", pool=pool)
     result.stdout.fnmatch_lines(lines)
     assert str(result.stdout).count("::install") == 0
-    lab.run("-vv", pool=pool).stdout.fnmatch_lines([lines[0], "*build [0-9]* s, deploy [0-9]* s, ready [0-9]* s", lines[1]])
+    phases = "*build [0-9]* s, deploy [0-9]* s, ready [0-9]* s"
+    lab.run("-vv", pool=pool).stdout.fnmatch_lines([lines[0], phases, lines[1]])
 
 
 def test_ordinary_tests_are_shown_as_ever(lab: LabSession) -> None:
