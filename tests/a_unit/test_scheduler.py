@@ -270,6 +270,21 @@ def test_what_a_worker_says_once_its_target_is_anothers_does_not_count() -> None
     assert second.sent[-1][1]["attempts"] == {"a::install": 1, "a::check": 1}
 
 
+def test_what_a_dead_worker_held_goes_to_one_that_waits() -> None:
+    """Nothing else may happen any more that has work given out."""
+    rig = Rig().up()
+    first, second = rig.lines
+    rig.usable()
+    rig.pool.slots[0].fenced = True
+    rig.pool.lose(rig.pool.slots[0], "its lease was lost")
+    rig.scheduler.slot_changed(rig.pool.slots[0])
+    rig.through(second)
+    rig.through(second)
+    assert second.given == [[2, 3], [4, 5]]
+    rig.scheduler.remove_node(first)
+    assert second.given == [[2, 3], [4, 5], [0, 1]]
+
+
 def test_an_interrupt_reaches_every_worker() -> None:
     """And nothing more is given out."""
     rig = Rig().up()
