@@ -1,8 +1,8 @@
 """A process that has imported what every session imports, and forks itself for each of hundreds of them.
 
 The lab's own modules come in as they do in a session: by pytest's hook that rewrites assertions. A session's workers
-are forked as well: they are children of the session, and what it was before it began. What is started otherwise
-(`LabSession.start`, `testlab serve`, the drill …) is a process from the beginning, as a user's is.
+are forked as well: they are children of the session, and what it was before it began. What must be a process from the
+beginning, as a user's is (the drill, a clock that is off), is started by `cold` or by `subprocess` itself.
 """
 
 from __future__ import annotations
