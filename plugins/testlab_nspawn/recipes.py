@@ -105,5 +105,5 @@ def recipe(name: str | None) -> Recipe:
     if wanted in RECIPES:
         return RECIPES[wanted]
     close = difflib.get_close_matches(wanted, RECIPES, n=2)
-    hint = f"; did you mean {' or '.join(close)}?" if close else ""
-    raise UsageError(f"the provider nspawn has no image {wanted!r}{hint} It has: {', '.join(RECIPES)}")
+    hint = f"did you mean {' or '.join(close)}? It has" if close else "it has"
+    raise UsageError(f"the provider nspawn has no image {wanted!r}; {hint}: {', '.join(RECIPES)}")
